@@ -1,0 +1,65 @@
+"""Artifacts: what several runs share, such as the original model. Made once, kept as safetensors."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from crayon_bench.files import read_json, set_aside, write_folder
+from crayon_bench.records import digest
+
+
+class Artifacts:
+    """The folder of artifacts in a store: ``KIND.KEY/`` with ``tensors.safetensors`` and ``meta.json``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @staticmethod
+    def name(kind: str, coordinates: Mapping[str, Any]) -> str:
+        """Return the folder's name; it depends on everything that the content depends on."""
+        return f"{kind}.{digest(dict(coordinates))[:24]}"
+
+    def get_or_make(
+        self, kind: str, coordinates: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> tuple[dict[str, Tensor], str, bool]:
+        """Return (tensors, name, made): read the artifact, or *make* and keep it.
+
+        Who comes second while it is being made waits, and reads. A damaged one is set aside with a warning and remade.
+        """
+        name = self.name(kind, coordinates)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / f".{name}.lock"):
+            tensors = self._read(self.root / name)
+            if tensors is not None:
+                return tensors, name, False
+            tensors = {key: value.detach().cpu().contiguous() for key, value in make().items()}
+            content = dump_tensors(tensors)
+            meta = {"coordinates": dict(coordinates), "sha256": hashlib.sha256(content).hexdigest()}
+            write_folder(
+                self.root / name, {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
+            )
+            return tensors, name, True
+
+    @staticmethod
+    def _read(folder: Path) -> dict[str, Tensor] | None:
+        if not folder.is_dir():
+            return None
+        try:
+            content = (folder / "tensors.safetensors").read_bytes()
+            meta = read_json(folder / "meta.json")
+            if hashlib.sha256(content).hexdigest() != meta["sha256"]:
+                raise ValueError("the checksum does not match")
+            return load_tensors(content)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            kept = set_aside(folder)
+            print(f"Warning: artifact {folder.name} is damaged ({error}); kept as {kept.name}, remade", file=sys.stderr)
+            return None

@@ -1,0 +1,117 @@
+"""The command line. One file per verb; a verb's file is imported when it is used."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from crayon_bench import __version__
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.plugins import PluginError, hook_failures, hooks
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used: name → (``module:attribute``, summary)."""
+
+    def __init__(self, *arguments: object, lazy: dict[str, tuple[str, str]], **keywords: object) -> None:
+        super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
+        self.lazy = lazy
+
+    def register(self, name: str, target: str, summary: str) -> None:
+        """Add a command; the first to claim a name has it."""
+        self.lazy.setdefault(name, (target, summary))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of registration."""
+        self._ask_plugins()
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in self.lazy:
+            self._ask_plugins()
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UserError(f"there is no command '{args[0]}'", did_you_mean(args[0], self.lazy))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the summaries, importing none of them."""
+        rows = [(name, self.lazy[name][1]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _ask_plugins(self) -> None:
+        hooks().hook.add_commands(register=self.register)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "run": ("crayon_bench.cli.run:run", "Run methods on data sets and print the leaderboard."),
+        "data": ("crayon_bench.cli.data:data", "List, fetch, import, verify and show data sets."),
+        "plugins": ("crayon_bench.cli.plugins:plugins", "List and describe plugins."),
+        "runs": ("crayon_bench.cli.runs:runs", "List, show and compare the runs in a store."),
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="crayon-bench")
+def cli() -> None:
+    """Compare methods that repair shortcut learning in image classifiers, and count the feedback each one used.
+
+    Start with: crayon-bench run --dataset decoymnist --methods all
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 all well, 1 a run failed, 2 the user's mistake, 130 interrupted."""
+    sys.exit(invoke(args))
+
+
+def invoke(args: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        result = cli.main(args=args, prog_name="crayon-bench", standalone_mode=False)
+        _flush()
+    except (UserError, PluginError) as error:
+        return _fail(str(error))
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "crayon-bench"
+        return _fail(f"{error.format_message().rstrip('.')} — see {where} --help")
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        print("Interrupted. The same command continues where it stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; point stdout elsewhere so that the interpreter's last flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        for failure in hook_failures():
+            if failure.target:
+                print(f"Warning: plugin '{failure.name}' could not be loaded: {failure.error}", file=sys.stderr)
+    return result if isinstance(result, int) else 0
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+
+
+def _fail(message: str) -> int:
+    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

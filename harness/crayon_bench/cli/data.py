@@ -1,0 +1,169 @@
+"""``crayon-bench data``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crayon_bench.cli.options import data_root_option, plugin_option, set_option
+from crayon_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from crayon_bench.dataset import Dataset
+
+
+@click.group()
+def data() -> None:
+    """List, fetch, import, verify and show data sets."""
+
+
+@data.command("list")
+@data_root_option
+@plugin_option
+def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
+    """List the data sets and say which data there are: real, or a stand-in."""
+    from tabulate import tabulate
+
+    from crayon_bench.data_files import default_root
+    from crayon_bench.dataset import Source
+    from crayon_bench.plugins import Kind, PluginError, Registry
+
+    registry = Registry(plugin_files)
+    rows = []
+    for name in registry.names(Kind.DATASET):
+        try:
+            dataset = registry.load(Kind.DATASET, name)
+            found = dataset.find(data_root or default_root(), Source.AUTO, strict=data_root is None)
+            state = found.source.value if found.verified else f"{found.source.value}, UNVERIFIED"
+            rows.append((name, state, found.where, dataset.summary))
+        except (UserError, PluginError) as error:
+            rows.append((name, "broken", str(error), ""))
+    click.echo(tabulate(rows, headers=["name", "data", "where", "summary"], tablefmt="simple"))
+
+
+@data.command()
+@click.argument("name")
+@data_root_option
+@click.option("--mirror", "mirrors", multiple=True, metavar="URL", help="Folder on a web server to try first.")
+@plugin_option
+def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
+    """Fetch the real files of data set NAME, verify them, and keep them."""
+    from crayon_bench.data_files import default_root, prepare
+
+    folder = prepare(_dataset(name, plugin_files), data_root or default_root(), mirrors, _say)
+    click.echo(f"{name}: ready in {folder}")
+
+
+@data.command("import")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@data_root_option
+@click.option("--accept-unverified", is_flag=True, help="Take files without their published checksum, and remember it.")
+@plugin_option
+def import_data(
+    name: str, path: Path, data_root: Path | None, accept_unverified: bool, plugin_files: tuple[Path, ...]
+) -> None:
+    """Copy the files of data set NAME from PATH: a folder, an archive (zip, tar) or one of the files."""
+    from crayon_bench.data_files import default_root, import_files
+
+    folder = import_files(
+        _dataset(name, plugin_files), path, data_root or default_root(), accept_unverified=accept_unverified, say=_say
+    )
+    click.echo(f"{name}: imported into {folder}")
+
+
+@data.command()
+@click.argument("name")
+@data_root_option
+@plugin_option
+def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> int:
+    """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs."""
+    from crayon_bench.data_files import default_root, inspect
+
+    dataset = _dataset(name, plugin_files)
+    root = data_root or default_root()
+    reports = inspect(dataset, root)
+    if not reports:
+        raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
+    dataset.check_files({report.file.name: report.path for report in reports})
+    for report in reports:
+        state = "verified" if report.verified else "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
+        click.echo(f"{report.path}: {state}")
+        if not report.verified:
+            click.echo(f"    sha256 of its content {report.sha256}\n    published            {report.file.sha256}")
+    return 0 if all(report.verified for report in reports) else 1
+
+
+@data.command()
+@click.argument("name", required=False)
+@data_root_option
+@plugin_option
+def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
+    """Print the data root, or the folder of data set NAME's files in it (where they are, or would be put)."""
+    from crayon_bench.data_files import default_root, locate
+
+    root = data_root or default_root()
+    if name is None:
+        click.echo(root)
+        return
+    dataset = _dataset(name, plugin_files)
+    paths = locate(dataset, root)
+    if paths:
+        click.echo(next(iter(paths.values())).parent)
+    elif dataset.folders:
+        click.echo(f"{root / dataset.folders[0]} (not there yet)")
+    else:
+        click.echo(f"{name} has no files")
+
+
+@data.command()
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
+@click.option("--per-class", type=click.IntRange(1, 50), default=8, show_default=True, help="Images of a class and split.")
+@click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
+@data_root_option
+@set_option
+@plugin_option
+def show(
+    name: str,
+    output: Path,
+    per_class: int,
+    source: str,
+    data_root: Path | None,
+    sets: tuple[str, ...],
+    plugin_files: tuple[Path, ...],
+) -> None:
+    """Draw a contact sheet of data set NAME: the first images of each class, training left, test right."""
+    from crayon_bench.contact_sheet import draw
+    from crayon_bench.data_files import default_root
+    from crayon_bench.dataset import Source
+    from crayon_bench.files import write_file
+    from crayon_bench.parameters import validated
+    from crayon_bench.protocol import parse_set, parse_value
+
+    dataset = _dataset(name, plugin_files)
+    values = {}
+    for key, value in map(parse_set, sets):
+        section, _, parameter = key.partition(".")
+        if section != "dataset":
+            raise UserError(f"--set {key}={value}: only dataset.PARAMETER changes what is shown")
+        values[parameter] = parse_value(value)
+    parameters = validated(dataset.Parameters, values, "dataset")
+    found = dataset.find(data_root or default_root(), Source(source), strict=data_root is None)
+    sheet = draw(dataset.title, found, dataset(parameters).load(found), per_class)
+    try:
+        write_file(output, sheet)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+    click.echo(f"{output}: {dataset.title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+
+
+def _dataset(name: str, plugin_files: tuple[Path, ...]) -> "type[Dataset]":
+    from crayon_bench.plugins import Kind, Registry
+
+    dataset: type[Dataset] = Registry(plugin_files).load(Kind.DATASET, name)
+    return dataset
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,175 @@
+"""``crayon-bench run``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crayon_bench.cli.options import (
+    data_root_option,
+    parse_seeds,
+    plugin_option,
+    set_option,
+    split_names,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from crayon_bench.plan import Plan, Rerun, RunRequest
+    from crayon_bench.plugins import Registry
+    from crayon_bench.records import Record
+    from crayon_bench.store import Store
+
+
+@click.command()
+@click.option("--dataset", "datasets", required=True, metavar="NAME[,NAME]", help="Data sets; see: crayon-bench data list.")
+@click.option(
+    "--methods", default="all", show_default=True, metavar="all|NAME[,NAME]", help="Methods; see: crayon-bench plugins list."
+)
+@click.option("--seeds", default="5", show_default=True, metavar="N|0,1,2", help="Number of seeds, or a list of seeds.")
+@click.option(
+    "--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in."
+)
+@data_root_option
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "real", "standin"]),
+    default="auto",
+    show_default=True,
+    help="auto takes real data where they are and the embedded stand-in where they are not.",
+)
+@store_option
+@click.option("--executor", default="serial", show_default=True, metavar="NAME", help="Where runs are carried out.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+@click.option("--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions.")
+@set_option
+@plugin_option
+@click.option(
+    "--rerun",
+    type=click.Choice(["missing", "failed", "all"]),
+    default="failed",
+    show_default=True,
+    help="missing: only runs without a record; failed: those and failed ones; all: every run.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
+@click.option("--quiet", is_flag=True, help="No progress: only warnings, errors and the leaderboard.")
+def run(
+    datasets: str,
+    methods: str,
+    seeds: str,
+    protocol: str | None,
+    data_root: Path | None,
+    source: str,
+    store: Path,
+    executor: str,
+    workers: int,
+    device: str,
+    oracle: str,
+    sets: tuple[str, ...],
+    plugin_files: tuple[Path, ...],
+    rerun: str,
+    dry_run: bool,
+    quiet: bool,
+) -> int:
+    """Run methods on data sets, seed by seed, and print the leaderboard of what was run.
+
+    Runs whose record is in the store are not repeated. Ctrl-C stops; the same command continues.
+
+    \b
+    Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
+    """
+    from crayon_bench.dataset import Source
+    from crayon_bench.plan import Options, Rerun, make_plan, split_plan
+    from crayon_bench.plugins import Kind, Registry, call_hooks
+    from crayon_bench.store import Store
+
+    registry = Registry(plugin_files)
+    names = registry.names(Kind.METHOD) if methods.strip() == "all" else split_names(methods, "--methods")
+    options = Options(
+        datasets=split_names(datasets, "--dataset"),
+        methods=names,
+        seeds=parse_seeds(seeds),
+        protocol=protocol,
+        data_root=data_root,
+        source=Source(source),
+        oracle=oracle,
+        sets=sets,
+        device=device,
+    )
+    executor_class = registry.load(Kind.EXECUTOR, executor)
+    carrier = executor_class(workers)
+    plan = make_plan(options, registry)
+    _tell(plan, registry, quiet)
+    if dry_run:
+        _show_plan(plan, Store.open(store) if store.is_dir() else None, Rerun(rerun))
+        return 1 if plan.problems else 0
+
+    kept = Store.create(store)
+    done, left = split_plan(plan, kept, Rerun(rerun))
+    records = list(done)
+    if left:
+        from crayon_bench.runner import resolve_device, sweep
+
+        resolve_device(device)
+        call_hooks("sweep_started", requests=left, done=len(done), quiet=quiet)
+        try:
+            records += sweep(left, carrier, kept, registry)
+        finally:
+            call_hooks("sweep_finished", records=records)
+    call_hooks("show_board", records=_in_order(plan, records), methods=names)
+    return _summary(plan, records, kept, quiet)
+
+
+def _in_order(plan: "Plan", records: "list[Record]") -> "list[Record]":
+    by_key = {record.key: record for record in records}
+    return [by_key[request.key] for request in plan.requests if request.key in by_key]
+
+
+def _tell(plan: "Plan", registry: "Registry", quiet: bool) -> None:
+    for file, why in registry.file_errors.items():
+        click.echo(f"Warning: --plugin {file} could not be loaded: {why}", err=True)
+    for problem in plan.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    for remark in plan.remarks:
+        if not quiet or "UNVERIFIED" in remark or "STAND-IN" in remark:
+            click.echo(remark, err=True)
+
+
+def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
+    from tabulate import tabulate
+
+    from crayon_bench.plan import split_plan
+
+    done, left = split_plan(plan, store, rerun)
+    known = {record.key: record.status.value for record in done}
+
+    def state(request: "RunRequest") -> str:
+        if request.key in known:
+            return f"in the store: {known[request.key]}"
+        return f"does not apply: {request.skip}" if request.skip else "to do"
+
+    rows = [(r.dataset, r.coordinates["protocol"]["name"], r.method, r.seed, r.key[:12], state(r)) for r in plan.requests]
+    click.echo(tabulate(rows, headers=["dataset", "protocol", "method", "seed", "key", "state"], tablefmt="simple"))
+    todo = sum(request.skip is None for request in left)
+    click.echo(f"\n{todo} to do, {len(left) - todo} do not apply, {len(done)} in the store. Nothing was run.")
+
+
+def _summary(plan: "Plan", records: "list[Record]", store: "Store", quiet: bool) -> int:
+    from collections import Counter
+
+    from crayon_bench.records import Status
+
+    failed = [record for record in records if record.status is Status.FAILED]
+    for record in failed:
+        log = store.runs / record.folder / "log.txt"
+        click.echo(f"FAILED {record.dataset} {record.method} seed {record.seed}: {record.reason} (log: {log})", err=True)
+    for problem in plan.problems:
+        click.echo(f"LEFT OUT {problem}", err=True)
+    if not quiet:
+        counts = Counter(record.status.value for record in records)
+        words = ", ".join(f"{counts[status.value]} {status.value}" for status in Status if counts[status.value])
+        click.echo(f"{len(records)} runs: {words}. Records: {store.path}", err=True)
+    return 1 if failed or plan.problems else 0

@@ -1,0 +1,123 @@
+"""``crayon-bench runs``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crayon_bench.cli.options import store_option
+from crayon_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from crayon_bench.records import Record
+    from crayon_bench.store import Store
+
+
+@click.group()
+def runs() -> None:
+    """List, show and compare the runs in a store. A run is named by the beginning of its key or of its folder."""
+
+
+@runs.command("list")
+@store_option
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+def list_runs(store: Path, form: str) -> None:
+    """List the runs in a store."""
+    from tabulate import tabulate
+
+    from crayon_bench.store import Store
+
+    records = Store.open(store).records()
+    if form == "json":
+        click.echo(json.dumps([json.loads(record.to_json()) for record in records], indent=1, ensure_ascii=False))
+        return
+    rows = [
+        (
+            record.key[:12],
+            record.dataset,
+            record.source,
+            record.protocol,
+            record.method,
+            record.seed,
+            record.status.value,
+            record.feedback.total,
+            "  ".join(f"{m.short} {m.value:.2f}" for m in record.metrics.values() if m.value is not None),
+            f"{record.seconds.get('total', 0):.1f}",
+            record.reason or ", ".join(f"{key}={value}" for key, value in record.overrides.items()),
+        )
+        for record in records
+    ]
+    headers = ["key", "dataset", "source", "protocol", "method", "seed", "status", "#FB", "metrics", "s", "remark"]
+    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+
+
+@runs.command()
+@click.argument("run")
+@store_option
+@click.option("--log", is_flag=True, help="Show the run's log instead.")
+def show(run: str, store: Path, log: bool) -> None:
+    """Show the record of RUN as JSON."""
+    from crayon_bench.store import Store
+
+    kept = Store.open(store)
+    record = _one(kept, run)
+    click.echo(kept.log(record) if log else record.to_json(), nl=False)
+
+
+@runs.command()
+@click.argument("first")
+@click.argument("second")
+@store_option
+def diff(first: str, second: str, store: Path) -> None:
+    """Show in which coordinates, and in which results, two runs differ."""
+    from tabulate import tabulate
+
+    from crayon_bench.store import Store
+
+    kept = Store.open(store)
+    a, b = _one(kept, first), _one(kept, second)
+    parts = {
+        "what was asked for": (a.coordinates, b.coordinates),
+        "where it ran": (a.environment, b.environment),
+        "what came out": (_results(a), _results(b)),
+    }
+    for title, (left, right) in parts.items():
+        flat_left, flat_right = _flat(left), _flat(right)
+        rows = [
+            (name, flat_left.get(name, "–"), flat_right.get(name, "–"))
+            for name in dict.fromkeys([*flat_left, *flat_right])
+            if flat_left.get(name) != flat_right.get(name)
+        ]
+        click.echo(f"{title}: {'no difference' if not rows else ''}")
+        if rows:
+            headers = ["", a.key[:12], b.key[:12]]
+            click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+
+
+def _results(record: "Record") -> dict[str, Any]:
+    return {
+        "status": record.status.value,
+        "reason": record.reason,
+        "feedback": record.feedback.by_kind,
+        "metrics": {name: metric.value for name, metric in record.metrics.items()},
+        "warnings": record.warnings,
+    }
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _one(store: "Store", name: str) -> "Record":
+    found = [r for r in store.records() if name and (r.key.startswith(name) or r.folder.startswith(name))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"store {store.path}: there is no run '{name}'", "see crayon-bench runs list")
+    raise UserError(f"store {store.path}: {len(found)} runs begin with '{name}'", "give more of the key")

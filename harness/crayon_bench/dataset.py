@@ -1,0 +1,232 @@
+"""The Dataset interface: images, labels and groups in splits, plus evidence that only an oracle may read.
+
+To add a dataset, subclass :class:`Dataset`, set the class attributes, and write two methods:
+
+* ``find(root, source, strict=…)``, a class method, says which data there are, without decoding them. It returns a :class:`Found`, whose
+  ``content`` hash goes into every run's key; two different contents must never hash alike.
+* ``load(found)`` decodes them into a :class:`LoadedData`.
+
+Optional: ``protocols`` (a folder of TOML files; ``paper`` is the default on real data, ``quick`` on a stand-in),
+``files`` (what ``data prepare``, ``import`` and ``verify`` fetch and check) and ``Parameters``.
+
+An instance is given ``self.parameters``. It is made anew for each use and must keep no state between uses; two calls
+of ``load`` with the same parameters and content return the same arrays.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import wraps
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crayon_bench.errors import GuardError
+from crayon_bench.feedback import FeedbackKind
+from crayon_bench.guard import require_open
+from crayon_bench.parameters import Parameters
+
+
+
+class Source(StrEnum):
+    """Where the data may come from. ``auto``: real files where they are, the stand-in where they are not."""
+
+    AUTO = "auto"
+    REAL = "real"
+    STANDIN = "standin"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What :meth:`Dataset.find` found.
+
+    source: ``Source.REAL`` or ``Source.STANDIN``.
+    content: hash of the content, independent of how it is packed.
+    where: for people: a folder, or where the stand-in comes from.
+    verified: the files have the published checksums. A stand-in counts as verified: there is one.
+    notes: sentences that stand under every table made from these data, such as which file is unverified.
+    files: name → path, for :meth:`Dataset.load`.
+    """
+
+    source: Source
+    content: str
+    where: str
+    verified: bool = True
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Split:
+    """One split: N images with labels and groups. Closed to methods while they run: :mod:`crayon_bench.guard`.
+
+    images: uint8 array (N, C, H, W), 0–255; may be a memory map.
+    labels: int64 array (N,), in [0, number of classes).
+    groups: int64 array (N,), in [0, number of groups).
+    ids: N different strings that name the examples for good, never their positions.
+
+    Raises ValueError if shapes or types disagree, GuardError if a method makes or reads one.
+    """
+
+    __slots__ = ("_groups", "_images", "_labels", "ids")
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64], groups: NDArray[np.int64], ids: Sequence[str]) -> None:
+        require_open("a data set's splits")
+        n = len(images)
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ValueError(f"images must be uint8 (N, C, H, W), not {images.dtype} {images.shape}")
+        for name, values in (("labels", labels), ("groups", groups)):
+            if values.shape != (n,) or values.dtype != np.int64:
+                raise ValueError(f"{name} must be int64 ({n},), not {values.dtype} {values.shape}")
+        if len(ids) != n or len(set(ids)) != n:
+            raise ValueError(f"ids must be {n} different strings")
+        self._images = images
+        self._labels = labels
+        self._groups = groups
+        self.ids = tuple(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """The images, uint8 (N, C, H, W)."""
+        require_open("a split's images")
+        return self._images
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Label of each example, int64 (N,)."""
+        require_open("a split's labels")
+        return self._labels
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Group of each example, int64 (N,)."""
+        require_open("group labels")
+        return self._groups
+
+
+class Evidence:
+    """Where the truth lies in the training images. Subclass it and override what the data set has.
+
+    Each method takes ``examples``, int64 positions in the training split (n,), and returns one answer per position.
+    Masks have the images' height and width. What is not overridden raises GuardError, and so does every method while
+    a refinement method runs, except on behalf of the oracle: overriding methods are fenced in when the class is made.
+    """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name in ("relevant_masks", "irrelevant_masks", "boxes"):
+            if name in cls.__dict__:
+                setattr(cls, name, _fenced(cls.__dict__[name]))
+
+    def relevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Pixels that matter: bool (n, H, W)."""
+        raise GuardError("this data set has no masks of relevant pixels")
+
+    def irrelevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Pixels that must not matter: bool (n, H, W)."""
+        raise GuardError("this data set has no masks of irrelevant pixels")
+
+    def boxes(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Boxes around what matters: int64 (n, 4), as top, left, bottom, right in pixels; bottom and right excluded."""
+        raise GuardError("this data set has no bounding boxes")
+
+
+def _fenced(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def checked(self: Evidence, *arguments: Any, **keywords: Any) -> Any:
+        require_open("evidence")
+        return method(self, *arguments, **keywords)
+
+    return checked
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """What :meth:`Dataset.load` returns. Class and group names are indexed by label and group number."""
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    evidence: Evidence
+    validation: Split | None = None
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that the data set is made of.
+
+    name: its name when unpacked; *packed* is its name where it is published, ``.gz`` allowed.
+    sha256 / packed_sha256: of the plain and of the published file. size: bytes of the plain file.
+    urls: where it can be fetched, tried in order.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    packed: str
+    packed_sha256: str
+    urls: tuple[str, ...]
+
+
+class Dataset(ABC):
+    """Base class of data sets. See the module's docstring for what to write."""
+
+    name: ClassVar[str]
+    """As in ``--dataset``."""
+    title: ClassVar[str]
+    """As in a table's heading."""
+    summary: ClassVar[str]
+    """One sentence for ``data list``."""
+    version: ClassVar[int] = 1
+    """Raise it when the same files lead to other arrays; it is part of every run's key."""
+    image_shape: ClassVar[tuple[int, int, int]]
+    """Channels, height, width."""
+    classes: ClassVar[int]
+    """Number of classes."""
+    evidence: ClassVar[Mapping[FeedbackKind, str]]
+    """Kind of feedback → why this data set's evidence cannot answer it; ``""`` for those that it can."""
+    folders: ClassVar[tuple[str, ...]] = ()
+    """Where :attr:`files` are looked for under the data root; ``data prepare`` and ``import`` put them in the first."""
+    files: ClassVar[tuple[DataFile, ...]] = ()
+    Parameters: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    @classmethod
+    @abstractmethod
+    def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
+        """Say which data there are under *root*, without decoding them; the answer does not depend on parameters.
+
+        strict: the folder is ours (the default data root), so a file without its published checksum is an error; a
+        folder that the user named is taken as it is, and what is unverified is noted.
+
+        Raises UserError if ``source`` is ``real`` and they are not there, or if files are incomplete or broken.
+        """
+
+    @abstractmethod
+    def load(self, found: Found) -> LoadedData:
+        """Decode what :meth:`find` found. Raises UserError if a file is broken."""
+
+    @classmethod
+    def protocols(cls) -> Traversable | None:
+        """Return the folder with this data set's protocols, one ``NAME.toml`` each."""
+        return None
+
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path]) -> None:
+        """Check the structure of :attr:`files` (plain name → path). Raises UserError naming what is wrong."""
+        return
+
+    @classmethod
+    def unable(cls, kind: FeedbackKind) -> str | None:
+        """Return why the evidence cannot answer questions of this *kind*, or None if it can."""
+        reason = cls.evidence.get(kind, f"{cls.title} has no evidence of the kind '{kind}'")
+        return reason or None

@@ -1,0 +1,42 @@
+"""The errors that have a meaning of their own."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: shown as one line, exit code 2, no traceback.
+
+    The message says what is wrong and where; *hint* says what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Message and hint on one line, whatever line breaks came in with a foreign message."""
+        text = self.message if self.hint is None else f"{self.message} — {self.hint}"
+        return " ".join(text.split())
+
+
+class GuardError(Exception):
+    """A method reached for what only the oracle or the runner may read: evidence, groups or test data."""
+
+
+class MetricError(Exception):
+    """A metric is not defined on these predictions, for example because a group has no examples."""
+
+
+class TrainingError(Exception):
+    """Training cannot go on, for example because the loss is no longer a number."""
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'?"`` for the option nearest to *word*, or what there is to choose from."""
+    known = sorted(options)
+    near = get_close_matches(word, known, n=1, cutoff=0.6) or [o for o in known if word and o.startswith(word)][:1]
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"choose from: {', '.join(known)}" if known else "there is none to choose from"

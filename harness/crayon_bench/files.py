@@ -1,0 +1,70 @@
+"""Writing that is whole or not at all: temporary name, fsync, rename."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write *content* to *path*; whoever reads sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        _write_synced(temporary, content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make the folder *path* with *files* in it; an older folder of that name gives way in the last moment."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            _write_synced(temporary / name, content)
+        _sync_folder(temporary)
+        if path.exists():
+            # A folder cannot replace one that is not empty. Killed between the two renames, the run is merely missing.
+            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_folder(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder so that it is kept but no longer found; return its new path."""
+    kept = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.damaged")
+    path.rename(kept)
+    return kept
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises OSError or ValueError."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,149 @@
+"""The Method interface: take the original model, buy feedback, return a refined model.
+
+To add a method, subclass :class:`Method`, set the class attributes and write ``refine(job)``. Usually it asks
+(``job.oracle``), turns answers into tensors, and calls ``job.fit(penalty=…, feedback=…)``. A method that needs more
+owns its loop: ``job.model`` is a copy that may be changed at will. The :class:`Job` is all that a method is given.
+
+Declare honestly: ``asks`` (a kind of feedback that is not declared is refused), ``needs_feature_maps`` (a model without
+them makes the method "not applicable", with a reason, instead of failing) and ``version`` (raise it when the same
+parameters lead to another result: it is part of every run's key).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from crayon_bench.feedback import FeedbackKind
+from crayon_bench.parameters import Parameters
+from crayon_bench.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from crayon_bench.dataset import Dataset
+    from crayon_bench.models import Classifier
+    from crayon_bench.oracle import MeteredOracle
+    from crayon_bench.protocol import ModelSpec, Recipe
+    from crayon_bench.training import Penalty
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known about a run before anything is loaded; :meth:`Method.skip` decides on it.
+
+    unable: kind of feedback → why oracle and data set cannot give it.
+    """
+
+    dataset: "type[Dataset]"
+    model: "ModelSpec"
+    unable: Mapping[FeedbackKind, str]
+
+
+@dataclass
+class Job:
+    """What a method is given for one run.
+
+    model: the copy of the original model to refine. original: the original model, frozen, in eval mode.
+    images: uint8 (N, C, H, W), 0–255. labels: int64 (N,). Both on :attr:`device`; treat them as read-only.
+    classes: number of classes. oracle: answers questions and counts them; examples are positions 0 … N−1 in *images*.
+    recipe: epochs, batch, lr … of this method. parameters: an instance of its ``Parameters``.
+    device: where the model is. report: ``report(text)`` writes a line to the run's log.
+    warnings: what went wrong how often, such as ``{"dead maps": 3}``; it stands in the record and under tables.
+    """
+
+    model: "Classifier"
+    original: "Classifier"
+    images: "Tensor"
+    labels: "Tensor"
+    classes: int
+    oracle: "MeteredOracle"
+    recipe: "Recipe"
+    parameters: Parameters
+    device: str
+    report: Callable[[str], None]
+    base_seed: int
+    on_epoch: Callable[[int, int, float], None]
+    select: "Callable[[nn.Module], float] | None" = None
+    warnings: dict[str, int] = field(default_factory=dict)
+
+    def seed(self, axis: str) -> int:
+        """Return the seed of an axis of randomness; the same for every method, so that methods are paired."""
+        return derive_seed(self.base_seed, axis)
+
+    def fit(
+        self, penalty: "Penalty | None" = None, feedback: "Mapping[str, Tensor] | None" = None
+    ) -> "Classifier":
+        """Train :attr:`model` by :attr:`recipe` on cross-entropy plus *penalty*, and return it.
+
+        penalty: ``penalty(forward, batch)`` → (B,), one term per example of the batch; see
+        :mod:`crayon_bench.training`. feedback: tensors (N, …) whose rows of the batch the penalty finds as
+        ``batch["name"]``.
+        """
+        from crayon_bench.training import fit
+
+        fit(
+            self.model,
+            self.images,
+            self.labels,
+            self.recipe,
+            order_seed=self.seed("order"),
+            penalty=penalty,
+            feedback=feedback or {},
+            on_epoch=self.on_epoch,
+            select=self.select,
+        )
+        return self.model
+
+    def original_maps(self) -> "Tensor":
+        """Return M, the saliency maps of the true label's logit under the original model.
+
+        float32 (N, H, W), each divided by its maximum; a map that is nowhere positive is all zeros and is counted in
+        :attr:`warnings`.
+        """
+        from crayon_bench.saliency import saliency_maps
+
+        maps, dead = saliency_maps(self.original, self.images, self.labels)
+        if dead:
+            self.warn("dead maps of the original model", dead)
+        return maps
+
+    def warn(self, what: str, times: int = 1) -> None:
+        """Count a warning; the record keeps the count and tables show it."""
+        self.warnings[what] = self.warnings.get(what, 0) + times
+
+
+class Method(ABC):
+    """Base class of methods. See the module's docstring for what to write."""
+
+    name: ClassVar[str]
+    """As in ``--methods``."""
+    title: ClassVar[str]
+    """As in a table's first column."""
+    summary: ClassVar[str]
+    """One sentence for ``plugins list``."""
+    source: ClassVar[str] = ""
+    """The paper."""
+    version: ClassVar[int] = 1
+    asks: ClassVar[tuple[FeedbackKind, ...]] = ()
+    """Kinds of feedback that it may ask for, in the order of its Feedback column."""
+    needs_feature_maps: ClassVar[bool] = False
+    """True if it works on the channels of a convolutional network."""
+    trains: ClassVar[bool] = True
+    """False if the protocol's ``[refine]`` recipe does not concern it."""
+    baseline: ClassVar[bool] = False
+    """True for what is compared with, not a mitigation: its Feedback column shows ``-``."""
+    Parameters: ClassVar[type[Parameters]] = Parameters
+
+    def skip(self, setting: Setting) -> str | None:
+        """Return why this method does not apply to *setting*, or None if it does. Extend with ``super().skip()``."""
+        if self.needs_feature_maps and not setting.model.has_feature_maps:
+            return f"{setting.model.title} has no convolutional feature maps, which {self.title} works on"
+        for kind in self.asks:
+            if reason := setting.unable.get(kind):
+                return reason
+        return None
+
+    @abstractmethod
+    def refine(self, job: Job) -> "Classifier":
+        """Return the refined model (``job.model``, changed, or another one)."""

@@ -1,0 +1,113 @@
+"""The networks that methods refine, behind one interface: logits and saliency from ONE forward pass.
+
+Shapes may have leading dimensions: with parameters stacked as (S, …) and images as (S, B, C, H, W), S networks (the
+seeds of one cell) are computed at once. Without stacking, the leading dimensions are empty.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crayon_bench.protocol import ModelSpec
+
+
+class Forward(ABC):
+    """One forward pass. ``logits``: (…, B, classes)."""
+
+    logits: Tensor
+
+    @abstractmethod
+    def input_gradient(self, seed: Tensor) -> Tensor:
+        """Return ∂⟨seed, logits⟩/∂x with *seed* (…, B, classes) held fixed: (…, B, C, H, W) in the units of x.
+
+        Differentiable in the parameters, and in *seed*.
+        """
+
+    @abstractmethod
+    def saliency(self, labels: Tensor) -> Tensor:
+        """Return the map of the labels' logits before normalisation: (…, B, H, W) ≥ 0, differentiable."""
+
+
+class Classifier(nn.Module, ABC):
+    """A network that a method can refine."""
+
+    @abstractmethod
+    def run(self, images: Tensor) -> Forward:
+        """Compute one forward pass over uint8 *images* (…, B, C, H, W)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (…, B, classes)."""
+        return self.run(images).logits
+
+
+class MLP(Classifier):
+    """A multilayer perceptron with ReLU on the flattened image, in the units of :class:`ModelSpec`'s ``pixels``.
+
+    Initial weights and biases are normal with mean 0 and standard deviation ``init_std``, drawn from *seed*.
+    """
+
+    def __init__(self, spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.scale = 1.0 if spec.pixels == "raw" else 1.0 / 255.0
+        widths = [shape[0] * shape[1] * shape[2], *spec.hidden, classes]
+        generator = torch.Generator().manual_seed(seed)
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+            self.weights.append(torch.randn(outputs, inputs, generator=generator) * spec.init_std)
+            self.biases.append(torch.randn(outputs, generator=generator) * spec.init_std)
+
+    def run(self, images: Tensor) -> "MLPForward":
+        """Compute one forward pass, keeping which hidden units are on."""
+        x = images.flatten(-3).to(self.weights[0].dtype)
+        if self.scale != 1.0:
+            x = x * self.scale
+        gates: list[Tensor] = []
+        weights, biases = list(self.weights), list(self.biases)
+        for W, b in zip(weights[:-1], biases[:-1], strict=True):
+            z = _affine(x, W, b)
+            gates.append(z > 0)
+            x = z.relu()
+        return MLPForward(_affine(x, weights[-1], biases[-1]), gates, weights, self.shape)
+
+
+def _affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    if W.ndim == 2:
+        return nn.functional.linear(x, W, b)
+    return torch.baddbmm(b.unsqueeze(-2), x, W.mT)
+
+
+@dataclass
+class MLPForward(Forward):
+    """A forward pass of :class:`MLP`. ``gates``: which units of each hidden layer are on, bool (…, B, width)."""
+
+    logits: Tensor
+    gates: Sequence[Tensor]
+    weights: Sequence[Tensor]
+    shape: tuple[int, int, int]
+
+    def input_gradient(self, seed: Tensor) -> Tensor:
+        """Closed form: u ← (u W)⊙1(z>0) from the last layer to the first.
+
+        Equal to double backward for values and for gradients with respect to every weight, because the gates are
+        piecewise constant. x is in the model's own units: on ``pixels = "unit"`` gradients are 255 times as large.
+        """
+        u = seed
+        for W, gate in zip(reversed(self.weights[1:]), reversed(self.gates), strict=True):
+            u = (u @ W) * gate
+        return (u @ self.weights[0]).unflatten(-1, self.shape)
+
+    def saliency(self, labels: Tensor) -> Tensor:
+        """|input gradient| of the labels' logits (Baehrens et al. 2010), summed over channels."""
+        one_hot = nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)
+        magnitude = self.input_gradient(one_hot).abs()
+        return magnitude.squeeze(-3) if self.shape[0] == 1 else magnitude.sum(-3)
+
+
+def build_model(spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed: int) -> Classifier:
+    """Return a new network for images of *shape* (C, H, W); its initial parameters depend on *seed* alone."""
+    return MLP(spec, shape, classes, seed)

@@ -1,0 +1,218 @@
+"""The FeedbackOracle interface, and the ledger through which alone a method meets it.
+
+To add an oracle, subclass :class:`FeedbackOracle`, set ``name``, ``title``, ``summary`` and override what it answers
+differently from the evidence: ``judge_maps`` has no default, masks, boxes and groups come from the evidence unless
+overridden. ``self.parameters`` are its parameters, ``self.seed`` the run's feedback seed: take randomness from there.
+
+A method is never handed an oracle but a :class:`MeteredOracle`, whose answers are counted by kind. The ``#FB`` column
+of every table is that count. Unanswered questions (``answered`` false, ``Verdict.UNASKED``) are not counted.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crayon_bench.dataset import Dataset, Evidence
+from crayon_bench.errors import GuardError
+from crayon_bench.feedback import FeedbackKind, Verdict
+from crayon_bench.guard import answering
+from crayon_bench.parameters import Parameters
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Answers about n maps: ``values``, int8 (n,), of :class:`~crayon_bench.feedback.Verdict`."""
+
+    values: NDArray[np.int8]
+
+    @property
+    def answered(self) -> Bools:
+        """Which questions were answered (``maybe`` is an answer), bool (n,)."""
+        return np.asarray(self.values != Verdict.UNASKED)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """n masks: ``values``, bool (n, H, W), possibly a read-only view; ``answered``, bool (n,)."""
+
+    values: Bools
+    answered: Bools
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """n boxes: ``values``, int64 (n, 4) as top, left, bottom, right (excluded) in pixels; ``answered``, bool (n,)."""
+
+    values: Ints
+    answered: Bools
+
+
+@dataclass(frozen=True)
+class Groups:
+    """n group numbers: ``values``, int64 (n,); ``answered``, bool (n,)."""
+
+    values: Ints
+    answered: Bools
+
+
+class FeedbackOracle(ABC):
+    """Base class of oracles. ``examples`` are positions in the training split, int64 (n,)."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raise it when the same question gets another answer; it is part of every run's key."""
+    Parameters: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, parameters: Parameters, *, seed: int) -> None:
+        self.parameters = parameters
+        self.seed = seed
+
+    def unable(self, kind: FeedbackKind, dataset: type[Dataset]) -> str | None:
+        """Return why questions of this *kind* cannot be answered for *dataset*; None if they can."""
+        return dataset.unable(kind)
+
+    @abstractmethod
+    def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
+        """Does each map, float32 (n, H, W) ≥ 0, look at the right place?"""
+
+    def relevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
+        """Which pixels matter?"""
+        return Masks(evidence.relevant_masks(examples).astype(np.bool_, copy=False), _all(examples))
+
+    def irrelevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
+        """Which pixels must not matter?"""
+        return Masks(evidence.irrelevant_masks(examples).astype(np.bool_, copy=False), _all(examples))
+
+    def boxes(self, examples: Ints, evidence: Evidence) -> Boxes:
+        """Where is what matters?"""
+        return Boxes(evidence.boxes(examples).astype(np.int64, copy=False), _all(examples))
+
+
+def _all(examples: Ints) -> Bools:
+    return np.ones(len(examples), dtype=np.bool_)
+
+
+@dataclass
+class Receipt:
+    """What a method was answered: number of answers by kind, and how often each verdict was given by kind."""
+
+    by_kind: Counter[FeedbackKind] = field(default_factory=Counter)
+    verdicts: dict[FeedbackKind, Counter[str]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Number of answers of all kinds."""
+        return self.by_kind.total()
+
+
+@dataclass(frozen=True)
+class _Account:
+    oracle: FeedbackOracle
+    evidence: Evidence
+    groups: Callable[[Ints], Ints]
+    asks: frozenset[FeedbackKind]
+    size: int
+    receipt: Receipt
+
+
+# Kept here, by number, and not as attributes of the ledger: what a method holds must not lead to evidence.
+_accounts: dict[int, _Account] = {}
+_numbers = count(1)
+
+Answer = TypeVar("Answer", Verdicts, Masks, Boxes, Groups)
+
+
+class MeteredOracle:
+    """The oracle as a method sees it: asks, and counts what is answered.
+
+    Raises GuardError for a kind of question that the method does not declare in ``asks``, ValueError for questions
+    about examples or with maps that do not exist.
+    """
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def judge_maps(self, examples: Ints, maps: Floats) -> Verdicts:
+        """Ask, for each of n maps, float (n, H, W) ≥ 0, whether it looks at the right place. Counts n answers."""
+        examples = np.asarray(examples, dtype=np.int64)
+        maps = np.asarray(maps, dtype=np.float32)
+        if maps.ndim != 3 or len(maps) != len(examples):
+            raise ValueError(f"judge_maps wants one (H, W) map for each of {len(examples)} examples, not {maps.shape}")
+        if not np.isfinite(maps).all() or (maps < 0).any():
+            raise ValueError("judge_maps wants finite maps ≥ 0")
+        return self._ask(FeedbackKind.MAP_VERDICT, examples, lambda a: a.oracle.judge_maps(examples, maps, a.evidence))
+
+    def relevant_masks(self, examples: Ints) -> Masks:
+        """Ask for the pixels that matter, one mask per example."""
+        examples = np.asarray(examples, dtype=np.int64)
+        return self._ask(FeedbackKind.RELEVANT_MASK, examples, lambda a: a.oracle.relevant_masks(examples, a.evidence))
+
+    def irrelevant_masks(self, examples: Ints) -> Masks:
+        """Ask for the pixels that must not matter, one mask per example."""
+        examples = np.asarray(examples, dtype=np.int64)
+        return self._ask(
+            FeedbackKind.IRRELEVANT_MASK, examples, lambda a: a.oracle.irrelevant_masks(examples, a.evidence)
+        )
+
+    def boxes(self, examples: Ints) -> Boxes:
+        """Ask for a bounding box around what matters, one per example."""
+        examples = np.asarray(examples, dtype=np.int64)
+        return self._ask(FeedbackKind.BOX, examples, lambda a: a.oracle.boxes(examples, a.evidence))
+
+    def groups(self, examples: Ints) -> Groups:
+        """Ask for training group labels, one per example."""
+        examples = np.asarray(examples, dtype=np.int64)
+        return self._ask(FeedbackKind.GROUP, examples, lambda a: Groups(a.groups(examples), _all(examples)))
+
+    def _ask(self, kind: FeedbackKind, examples: Ints, answer: Callable[[_Account], Answer]) -> Answer:
+        account = _accounts.get(self._number)
+        if account is None:
+            raise GuardError("this run's oracle is closed: feedback is asked for inside refine()")
+        if kind not in account.asks:
+            raise GuardError(f"the method asked for '{kind}' feedback, which its 'asks' does not declare")
+        if examples.ndim != 1 or (len(examples) and not 0 <= examples.min() <= examples.max() < account.size):
+            raise ValueError(f"examples must be positions in the training split, 0 to {account.size - 1}")
+        with answering():
+            given = answer(account)
+        if len(given.values) != len(examples) or len(given.answered) != len(examples):
+            raise ValueError(f"oracle '{account.oracle.name}' gave {len(given.values)} answers to {len(examples)}")
+        account.receipt.by_kind[kind] += int(given.answered.sum())
+        if isinstance(given, Verdicts):
+            tally = account.receipt.verdicts.setdefault(kind, Counter())
+            for verdict in (Verdict.YES, Verdict.NO, Verdict.MAYBE):
+                tally[verdict.name.lower()] += int((given.values == verdict).sum())
+        return given
+
+
+def open_ledger(
+    oracle: FeedbackOracle,
+    evidence: Evidence,
+    *,
+    groups: Callable[[Ints], Ints],
+    asks: frozenset[FeedbackKind],
+    size: int,
+) -> MeteredOracle:
+    """Return the metered view of *oracle* for one run over *size* training examples."""
+    number = next(_numbers)
+    _accounts[number] = _Account(oracle, evidence, groups, asks, size, Receipt())
+    return MeteredOracle(number)
+
+
+def close_ledger(ledger: MeteredOracle) -> Receipt:
+    """End the run's questions and return what was answered. A second call returns an empty receipt."""
+    account = _accounts.pop(ledger._number, None)
+    return account.receipt if account else Receipt()

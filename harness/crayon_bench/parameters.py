@@ -1,0 +1,66 @@
+"""Parameters of plugins: declared once as a pydantic model, read from protocols and ``--set``, shown by ``plugins info``."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from crayon_bench.errors import UserError, did_you_mean
+
+
+class Parameters(BaseModel):
+    """Base of every plugin's parameters.
+
+    Give each field a default, a range (``ge``, ``gt``, ``le``) and a ``description`` with its unit and its symbol in
+    the paper. Unknown names and values out of range are the user's mistake and are reported with their place.
+    """
+
+    # strict: `epochs = true` or `beta = "30"` in a protocol is a mistake, not a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, populate_by_name=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values under their public names, as they are hashed and recorded."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the public names of the parameters."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+P = TypeVar("P", bound=BaseModel)
+
+
+def validated(model: type[P], values: dict[str, Any], where: str) -> P:
+    """Return ``model(**values)``; a mistake becomes a :class:`UserError` that names the key's path under *where*."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(model, error, where)) from None
+
+
+def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    place = ".".join(part for part in (where, path) if part)
+    if first["type"] == "extra_forbidden":
+        parent = _submodel(model, [str(part) for part in first["loc"][:-1]])
+        known = [field.alias or name for name, field in parent.model_fields.items()]
+        return f"{place}: there is no such parameter; {did_you_mean(str(first['loc'][-1]), known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{place}: this key is missing"
+    return f"{place} = {_short(first['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _submodel(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    for part in path:
+        for name, field in model.model_fields.items():
+            annotation = field.annotation
+            if part in (name, field.alias) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return model
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,291 @@
+"""The plan: which runs, each with the key under which its record is looked up, before any data is loaded."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from crayon_bench.data_files import default_root
+from crayon_bench.dataset import Dataset, Found, Source
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.method import Method, Setting
+from crayon_bench.parameters import validated
+from crayon_bench.plugins import Kind, PluginError, Registry
+from crayon_bench.protocol import Protocol, load_protocol, parse_set
+from crayon_bench.records import SCHEMA, Record, Status, digest, folder_name, setting_of
+from crayon_bench.store import Store
+
+NUMERICS = 1
+"""Raise it when a change of the core's code changes results; it is part of every key."""
+
+FIRST = "original"
+"""Planned first where it is asked for: it makes what the others share."""
+
+SHARED_SECTIONS = ("dataset", "oracle", "model", "original", "refine", "protocol")
+
+
+class Rerun(StrEnum):
+    """Which runs that the store knows are carried out again."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; the fields are the options of ``crayon-bench run``."""
+
+    datasets: Sequence[str]
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    protocol: str | None = None
+    data_root: Path | None = None
+    source: Source = Source.AUTO
+    oracle: str = "simulated"
+    sets: Sequence[str] = ()
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One run, as plain data that can be sent to another process.
+
+    coordinates: everything that changes the result. found: what :meth:`Dataset.find` said, for the record.
+    skip: why the method does not apply; None if it does.
+    """
+
+    coordinates: dict[str, Any]
+    key: str
+    setting: str
+    title: dict[str, str]
+    baseline: bool
+    overrides: dict[str, Any]
+    source: str
+    verified: bool
+    notes: list[str]
+    where: str
+    data_root: str
+    strict: bool
+    device: str
+    plugin_files: list[str]
+    skip: str | None = None
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.coordinates["method"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return str(self.coordinates["dataset"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """The base seed."""
+        return int(self.coordinates["seed"])
+
+    @property
+    def folder(self) -> str:
+        """The name of the run's folder in the store."""
+        return folder_name(self.coordinates, self.key)
+
+    def to_json(self) -> str:
+        """Return the request as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunRequest":
+        """Return the request that :meth:`to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass
+class Plan:
+    """Requests in the order in which they are carried out, and the plugins that cannot take part."""
+
+    requests: list[RunRequest] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What the user should know before it starts: stand-ins, unverified files."""
+
+
+def make_plan(options: Options, registry: Registry) -> Plan:
+    """Return the plan. Raises UserError for anything that the user got wrong."""
+    plan = Plan()
+    sets = [parse_set(text) for text in options.sets]
+    methods = _methods(options.methods, registry, plan)
+    _check_sections(sets, list(options.methods), registry)
+    for name in dict.fromkeys(options.datasets):
+        try:
+            dataset: type[Dataset] = registry.load(Kind.DATASET, name)
+            oracle = registry.load(Kind.ORACLE, options.oracle)
+        except PluginError as error:
+            plan.problems.append(str(error))
+            continue
+        _plan_dataset(options, registry, plan, dataset, oracle, methods, sets)
+    return plan
+
+
+def _methods(names: Sequence[str], registry: Registry, plan: Plan) -> list[type[Method]]:
+    methods = []
+    for name in dict.fromkeys(names):
+        try:
+            methods.append(registry.load(Kind.METHOD, name))
+        except PluginError as error:
+            plan.problems.append(str(error))
+    return sorted(methods, key=lambda method: method.name != FIRST)
+
+
+def _check_sections(sets: list[tuple[str, str]], methods: list[str], registry: Registry) -> None:
+    for key, value in sets:
+        section = key.partition(".")[0]
+        if section in SHARED_SECTIONS or section in methods:
+            continue
+        if section in registry.names(Kind.METHOD):
+            raise UserError(f"--set {key}={value}: method '{section}' is not in this run", "add it to --methods")
+        hint = did_you_mean(section, [*SHARED_SECTIONS, *methods])
+        raise UserError(f"--set {key}={value}: there is no method or section '{section}'", hint)
+
+
+def _plan_dataset(
+    options: Options,
+    registry: Registry,
+    plan: Plan,
+    dataset: type[Dataset],
+    oracle: Any,
+    methods: list[type[Method]],
+    sets: list[tuple[str, str]],
+) -> None:
+    strict = options.data_root is None
+    root = options.data_root or default_root()
+    if not strict and not root.is_dir():
+        raise UserError(f"--data-root {root}: there is no such folder")
+    found = dataset.find(root, options.source, strict=strict)
+    protocol = _protocol(options, dataset, found, sets)
+    data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset").to_dict()
+    oracle_parameters = validated(oracle.Parameters, dict(protocol.oracle.get(oracle.name, {})), "oracle").to_dict()
+    asker = oracle(validated(oracle.Parameters, oracle_parameters, "oracle"), seed=0)
+    unable = {kind: why for kind in dataset.evidence if (why := asker.unable(kind, dataset))}
+    _remark(plan, dataset, found, options)
+    shared = {
+        "schema": SCHEMA,
+        "numerics": NUMERICS,
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "source": found.source.value,
+            "content": found.content,
+            "parameters": data_parameters,
+        },
+        "protocol": {"name": protocol.name, "threads": protocol.threads},
+        "model": protocol.model.to_dict(),
+        "weights": None,
+        "original": protocol.original.to_dict(),
+        "oracle": {"name": oracle.name, "version": oracle.version, "parameters": oracle_parameters},
+        "budget": None,
+        "selection": protocol.selection.value,
+    }
+    cells = []
+    for method in methods:
+        recipe, table = protocol.for_method(method.name, method.Parameters)
+        parameters = validated(method.Parameters, table, method.name).to_dict()
+        coordinates = {
+            **shared,
+            "method": {
+                "name": method.name,
+                "version": method.version,
+                "parameters": parameters,
+                "recipe": recipe.to_dict() if method.trains else None,
+            },
+        }
+        skip = method().skip(Setting(dataset, protocol.model, unable))
+        mine = (*SHARED_SECTIONS, method.name)
+        overrides = {key: value for key, value in protocol.overrides.items() if key.partition(".")[0] in mine}
+        title = {
+            "method": method.title,
+            "dataset": dataset.title,
+            "oracle": oracle.title,
+            "feedback": _feedback_title(method),
+        }
+        cells.append((coordinates, title, method.baseline, overrides, skip))
+    for seed in options.seeds:
+        for coordinates, title, baseline, overrides, skip in cells:
+            mine_now = {**coordinates, "seed": seed}
+            plan.requests.append(
+                RunRequest(
+                    coordinates=mine_now,
+                    key=digest(mine_now),
+                    setting=setting_of(mine_now),
+                    title=title,
+                    baseline=baseline,
+                    overrides=overrides,
+                    source=found.source.value,
+                    verified=found.verified,
+                    notes=list(found.notes),
+                    where=found.where,
+                    data_root=str(root),
+                    strict=strict,
+                    device=options.device,
+                    plugin_files=[str(file.resolve()) for file in registry.files],
+                    skip=skip,
+                )
+            )
+
+
+def _feedback_title(method: type[Method]) -> str:
+    from crayon_bench.feedback import feedback_label
+
+    return "-" if method.baseline else feedback_label(method.asks)
+
+
+def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list[tuple[str, str]]) -> Protocol:
+    name = options.protocol or ("paper" if found.source is Source.REAL else "quick")
+    folder = dataset.protocols()
+    if name.endswith(".toml") or "/" in name or "\\" in name:
+        path: Any = Path(name)
+        if not path.is_file():
+            raise UserError(f"--protocol {name}: there is no such file")
+    else:
+        known = [] if folder is None else [f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")]
+        if folder is None or name not in known:
+            raise UserError(f"dataset '{dataset.name}' has no protocol '{name}'", did_you_mean(name, known))
+        path = folder / f"{name}.toml"
+    protocol = load_protocol(path, sets, oracle=options.oracle)
+    if protocol.dataset != dataset.name:
+        raise UserError(f"protocol {name} is for dataset '{protocol.dataset}', not '{dataset.name}'")
+    return protocol
+
+
+def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options) -> None:
+    if found.source is Source.STANDIN:
+        text = f"{dataset.name}: STAND-IN data ({found.where})."
+        if options.source is Source.AUTO:
+            looked = options.data_root or default_root()
+            text += f" No real files in {looked}; see crayon-bench data prepare {dataset.name}, or --data-root DIR."
+        plan.remarks.append(text)
+    else:
+        plan.remarks.append(f"{dataset.name}: real data from {found.where}")
+    plan.remarks += [f"{dataset.name}: {note}" for note in found.notes]
+
+
+def is_done(record: Record | None, rerun: Rerun) -> bool:
+    """Return whether a run with this *record* in the store need not be carried out."""
+    if record is None or rerun is Rerun.ALL or record.status is Status.INTERRUPTED:
+        return False
+    return not (record.status is Status.FAILED and rerun is Rerun.FAILED)
+
+
+def split_plan(plan: Plan, store: Store | None, rerun: Rerun) -> tuple[list[Record], list[RunRequest]]:
+    """Return the records that are in the store already, and the requests that are left to carry out."""
+    done, left = [], []
+    for request in plan.requests:
+        record = store.find(request.coordinates, request.key) if store is not None else None
+        if record is not None and is_done(record, rerun):
+            done.append(record)
+        else:
+            left.append(request)
+    return done, left

@@ -1,0 +1,258 @@
+"""Finding, loading and guarding plugins.
+
+Listing reads the installed packages' entry points and imports nothing. A plugin is imported when it is used; whatever
+it raises then is kept as its error and does not stop the rest. ``--plugin FILE`` adds the plugins of a local file.
+"""
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.static_check import why_not_importable
+
+
+class Kind(StrEnum):
+    """The kinds of plugins that are found by name."""
+
+    DATASET = "dataset"
+    ORACLE = "oracle"
+    METHOD = "method"
+    METRIC = "metric"
+    EXECUTOR = "executor"
+
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return f"crayon_bench.{self.value}s"
+
+
+HOOKS_GROUP = "crayon_bench.hooks"
+
+_BASES = {
+    Kind.DATASET: ("crayon_bench.dataset", "Dataset"),
+    Kind.ORACLE: ("crayon_bench.oracle", "FeedbackOracle"),
+    Kind.METHOD: ("crayon_bench.method", "Method"),
+    Kind.METRIC: ("crayon_bench.metric", "Metric"),
+    Kind.EXECUTOR: ("crayon_bench.executor", "Executor"),
+}
+
+
+@dataclass(frozen=True)
+class PluginRow:
+    """One row of ``plugins list``. error: why the plugin cannot be used, as far as is known; None if nothing is."""
+
+    kind: str
+    name: str
+    target: str
+    package: str
+    error: str | None
+
+
+class PluginError(Exception):
+    """A plugin cannot be used; the message says which and why, on one line."""
+
+
+class Registry:
+    """The plugins of this Python environment and of the given *files*.
+
+    Raises UserError for a file that is not there. A file that fails to import is a row with its error.
+    """
+
+    def __init__(self, files: Iterable[Path] = ()) -> None:
+        self.files = tuple(files)
+        self._entries: dict[Kind, dict[str, EntryPoint]] = {kind: {} for kind in Kind}
+        self._rows: list[PluginRow] = []
+        self._loaded: dict[tuple[Kind, str], type[Any]] = {}
+        self._errors: dict[tuple[Kind, str], str] = {}
+        self.file_errors: dict[Path, str] = {}
+        for kind in Kind:
+            for entry in sorted(entry_points(group=kind.group), key=lambda e: (_package(e) != "crayon-bench", e.name)):
+                self._add_entry(kind, entry)
+        for file in self.files:
+            self._add_file(file)
+
+    def _add_entry(self, kind: Kind, entry: EntryPoint) -> None:
+        if (taken := self._entries[kind].get(entry.name)) is not None:
+            if taken.value != entry.value:
+                why = f"the name is taken by {taken.value}"
+                self._rows.append(PluginRow(kind, entry.name, entry.value, _package(entry), why))
+            return
+        self._entries[kind][entry.name] = entry
+
+    def _add_file(self, file: Path) -> None:
+        if not file.is_file():
+            raise UserError(f"--plugin {file}: there is no such file")
+        try:
+            module = _import_file(file)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            self.file_errors[file] = _one_line(error)
+            return
+        for kind, base in ((kind, _base(kind)) for kind in Kind):
+            for value in vars(module).values():
+                if (
+                    inspect.isclass(value)
+                    and issubclass(value, base)
+                    and value.__module__ == module.__name__
+                    and not inspect.isabstract(value)
+                ):
+                    name = getattr(value, "name", "")
+                    try:
+                        self._check(kind, name, value)
+                    except PluginError as error:
+                        self.file_errors[file] = str(error)
+                        continue
+                    self._entries[kind][name] = EntryPoint(name, f"{file}:{value.__name__}", kind.group)
+                    self._loaded[kind, name] = value
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the names of a kind, without importing anything."""
+        return sorted(self._entries[kind])
+
+    def rows(self, *, load: bool = False) -> list[PluginRow]:
+        """Return one row per plugin. ``load`` imports each one, guarded, to find what only an import shows."""
+        rows = []
+        for kind in Kind:
+            for name, entry in sorted(self._entries[kind].items()):
+                error = self._errors.get((kind, name))
+                if (kind, name) not in self._loaded and error is None:
+                    error = why_not_importable(entry.value)
+                    if error is None and load:
+                        try:
+                            self.load(kind, name)
+                        except PluginError as failure:
+                            error = self._errors.get((kind, name), str(failure))
+                rows.append(PluginRow(kind, name, entry.value, _package(entry), error))
+        for file, error in self.file_errors.items():
+            rows.append(PluginRow("file", file.stem, str(file), "--plugin", error))
+        for failure in hook_failures():
+            rows.append(failure)
+        return rows + self._rows
+
+    def load(self, kind: Kind, name: str) -> type[Any]:
+        """Return the class registered as *name*.
+
+        Raises UserError for an unknown name, PluginError if it cannot be imported or is not what it should be.
+        """
+        if name not in self._entries[kind]:
+            hint = did_you_mean(name, self._entries[kind])
+            if self.file_errors:
+                file, why = next(iter(self.file_errors.items()))
+                hint += f" (--plugin {file} could not be loaded: {why})"
+            raise UserError(f"there is no {kind} '{name}'", hint)
+        if (kind, name) in self._errors:
+            raise PluginError(f"{kind} '{name}' cannot be used: {self._errors[kind, name]}")
+        if (kind, name) not in self._loaded:
+            entry = self._entries[kind][name]
+            try:
+                loaded = entry.load()
+                self._check(kind, name, loaded)
+            except BaseException as error:  # whatever a plugin raises, SystemExit too, must not stop the rest
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                self._errors[kind, name] = _one_line(error)
+                raise PluginError(f"{kind} '{name}' cannot be used: {self._errors[kind, name]}") from error
+            self._loaded[kind, name] = loaded
+        return self._loaded[kind, name]
+
+    @staticmethod
+    def _check(kind: Kind, name: str, loaded: Any) -> None:
+        base = _base(kind)
+        if not (inspect.isclass(loaded) and issubclass(loaded, base)):
+            raise PluginError(f"{loaded!r} is not a subclass of {base.__module__}.{base.__name__}")
+        if inspect.isabstract(loaded):
+            missing = ", ".join(sorted(loaded.__abstractmethods__))
+            raise PluginError(f"class {loaded.__name__} does not define: {missing}")
+        for attribute in base.__annotations__:
+            if not hasattr(loaded, attribute):
+                raise PluginError(f"class {loaded.__name__} does not set '{attribute}'")
+        if loaded.name != name:
+            raise PluginError(f"class {loaded.__name__} says name = '{loaded.name}' but is registered as '{name}'")
+
+
+def _base(kind: Kind) -> type[Any]:
+    module, name = _BASES[kind]
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "--plugin"
+
+
+def _import_file(file: Path) -> Any:
+    name = f"crayon_bench_plugin_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, PluginError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# hooks
+
+_hook_failures: list[PluginRow] = []
+
+
+@cache
+def hooks() -> Any:
+    """Return the pluggy manager with every importable hook plugin registered; the others are :func:`hook_failures`."""
+    import pluggy
+
+    from crayon_bench import hookspecs
+
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for entry in sorted(entry_points(group=HOOKS_GROUP), key=lambda e: (_package(e) != "crayon-bench", e.name)):
+        if manager.has_plugin(entry.name):
+            continue
+        try:
+            manager.register(entry.load(), name=entry.name)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            _hook_failures.append(PluginRow("hooks", entry.name, entry.value, _package(entry), _one_line(error)))
+    return manager
+
+
+def hook_failures() -> list[PluginRow]:
+    """Return the hook plugins that failed to import, or whose functions raised, so far."""
+    return list(_hook_failures)
+
+
+def call_hooks(name: str, **arguments: Any) -> None:
+    """Call hook *name* of every plugin. One that raises is reported once on standard error and not called again."""
+    manager = hooks()
+    for implementation in list(getattr(manager.hook, name).get_hookimpls()):
+        wanted = {key: arguments[key] for key in implementation.argnames}
+        try:
+            implementation.function(**wanted)
+        except UserError:
+            raise
+        except Exception as error:
+            why = f"hook {name} raised {_one_line(error)}"
+            print(f"Warning: plugin '{implementation.plugin_name}' is switched off: {why}", file=sys.stderr)
+            manager.unregister(implementation.plugin)
+            _hook_failures.append(PluginRow("hooks", implementation.plugin_name, "", "", why))

@@ -1,0 +1,190 @@
+"""Protocols: the recipe of an experiment, read from TOML and validated.
+
+A protocol names everything that a result depends on beside data, method code and seed. ``--set SECTION.KEY=VALUE``
+changes one value; what was changed is recorded and shown.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.parameters import Parameters, validated
+
+
+class Selection(StrEnum):
+    """Which epoch's model is judged. None of them sees the test set."""
+
+    LAST = "last"
+    VAL_WGA = "val_wga"
+    VAL_ACCURACY = "val_accuracy"
+
+
+class Recipe(Parameters):
+    """How a network is trained, by Adam on the mean cross-entropy of a batch."""
+
+    epochs: int = Field(ge=0, le=100_000, description="passes over the training set")
+    batch: int = Field(ge=1, le=1_000_000, description="examples per step")
+    lr: float = Field(gt=0, le=10, description="learning rate of Adam")
+    lr_decay: float = Field(default=1.0, gt=0, le=1, description="factor on lr after every epoch")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as Adam has it")
+
+
+class ModelSpec(Parameters):
+    """The network: a multilayer perceptron."""
+
+    name: Literal["mlp"] = Field(default="mlp", description="kind of network")
+    hidden: list[int] = Field(default=[50, 30], min_length=1, max_length=8, description="widths of the hidden layers")
+    pixels: Literal["raw", "unit"] = Field(default="raw", description="input: raw 0–255 or unit 0–1")
+    init_std: float = Field(
+        default=0.1, gt=0, le=10, description="standard deviation of the normal initial weights and biases"
+    )
+
+    @property
+    def has_feature_maps(self) -> bool:
+        """Whether it has convolutional channels."""
+        return False
+
+    @property
+    def title(self) -> str:
+        """As in a sentence: "the MLP …"."""
+        return "the MLP"
+
+
+class _File(Parameters):
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
+    dataset: str
+    summary: str = ""
+    source: str = ""
+    selection: str = Selection.LAST.value
+    threads: int = Field(default=1, ge=1, le=1024)
+    dataset_parameters: dict[str, Any] = {}
+    oracle: dict[str, dict[str, Any]] = {}
+    model: ModelSpec
+    original: Recipe
+    refine: Recipe
+    methods: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A validated protocol.
+
+    threads: CPU threads of one run; fixed here because the number changes the last bits of a sum.
+    oracle, methods: parameters by plugin name, validated against the plugin when it is used.
+    overrides: what ``--set`` changed, dotted key → value.
+    """
+
+    name: str
+    dataset: str
+    summary: str
+    source: str
+    selection: Selection
+    threads: int
+    dataset_parameters: Mapping[str, Any]
+    oracle: Mapping[str, Mapping[str, Any]]
+    model: ModelSpec
+    original: Recipe
+    refine: Recipe
+    methods: Mapping[str, Mapping[str, Any]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_method(self, name: str, own: type[Parameters]) -> tuple[Recipe, dict[str, Any]]:
+        """Return a method's recipe and its own parameters.
+
+        Its table in the protocol holds both: keys that the method does not declare itself and that a recipe has
+        (``epochs``, ``lr`` …) change ``[refine]`` for this method alone.
+        """
+        table = dict(self.methods.get(name, {}))
+        mine = own.names()
+        changes = {key: table.pop(key) for key in list(table) if key in Recipe.model_fields and key not in mine}
+        unknown = [key for key in table if key not in mine]
+        if unknown:
+            raise UserError(
+                f"{name}.{unknown[0]}: there is no such parameter", did_you_mean(unknown[0], [*mine, *Recipe.names()])
+            )
+        recipe = validated(Recipe, {**self.refine.to_dict(), **changes}, name) if changes else self.refine
+        return recipe, table
+
+
+def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: str = "simulated") -> Protocol:
+    """Read and validate a protocol file, then apply ``--set`` pairs.
+
+    *oracle* is the name that the section ``oracle.`` of ``--set`` stands for. Raises UserError with the key's path.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"protocol {path}: cannot be read: {error}") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"protocol {path}: not valid TOML: {error}") from None
+    where = f"protocol {Path(str(path)).name}: "
+    try:
+        validated(_File, raw, "")
+    except UserError as error:
+        raise UserError(where + error.message, error.hint) from None
+    overrides = {}
+    for key, value in sets:
+        overrides[key] = parse_value(value)
+        _apply(raw, key, overrides[key], oracle)
+    file = validated(_File, raw, "--set" if overrides else "")
+    if file.selection not in list(Selection):
+        raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
+    return Protocol(
+        name=file.name,
+        dataset=file.dataset,
+        summary=file.summary,
+        source=file.source,
+        selection=Selection(file.selection),
+        threads=file.threads,
+        dataset_parameters=file.dataset_parameters,
+        oracle=file.oracle,
+        model=file.model,
+        original=file.original,
+        refine=file.refine,
+        methods=file.methods,
+        overrides=overrides,
+    )
+
+
+def parse_set(text: str) -> tuple[str, str]:
+    """Split ``SECTION.KEY=VALUE``; raises UserError if it is not of that form."""
+    key, equals, value = text.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name and value.strip()):
+        raise UserError(f"--set {text}: expected SECTION.KEY=VALUE, for example --set rrr.lambda=10")
+    return key.strip(), value.strip()
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML would (``3``, ``1e-3``, ``true``, ``[1, 2]``); anything else is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> None:
+    section, _, name = key.partition(".")
+    if section == "dataset":
+        table = raw.setdefault("dataset_parameters", {})
+    elif section == "oracle":
+        table = raw.setdefault("oracle", {}).setdefault(oracle, {})
+    elif section in ("model", "original", "refine"):
+        # `original` is a method too, and its parameters are the recipe of the original model: one and the same.
+        table = raw.setdefault(section, {})
+    elif section == "protocol" and name in ("selection", "threads"):
+        table = raw
+    else:
+        table = raw.setdefault("methods", {}).setdefault(section, {})
+    if isinstance(value, int) and not isinstance(value, bool) and isinstance(table.get(name), float):
+        value = float(value)
+    table[name] = value

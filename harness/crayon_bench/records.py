@@ -1,0 +1,133 @@
+"""Records: what a run leaves behind. Read by reports without numpy or torch."""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+"""Version of the record's layout. A store of a newer schema is refused, not guessed at."""
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class MetricValue(_Part):
+    """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*."""
+
+    value: float | None
+    short: str
+    direction: Literal["higher", "lower"]
+    unit: str
+    reason: str | None = None
+
+
+class GroupCount(_Part):
+    """Right predictions among the test examples of one group."""
+
+    name: str
+    right: int
+    total: int
+
+
+class Feedback(_Part):
+    """What the ledger counted. verdicts: kind → how often yes / no / maybe was answered."""
+
+    total: int = 0
+    by_kind: dict[str, int] = Field(default_factory=dict)
+    verdicts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    label: str = "-"
+
+
+class Record(_Part):
+    """One run.
+
+    key: hash of *coordinates*, which hold everything that changes the result. setting: hash of the coordinates less
+    method and seed: only records of one setting may stand in one table.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    schema_: int = Field(alias="schema", default=SCHEMA)
+    key: str
+    setting: str
+    status: Status
+    reason: str | None = None
+    coordinates: dict[str, Any]
+    title: dict[str, str]
+    """Titles for tables: of the method, the dataset and the oracle."""
+    baseline: bool = False
+    source: Literal["real", "standin"]
+    verified: bool
+    notes: list[str] = Field(default_factory=list)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    feedback: Feedback = Field(default_factory=Feedback)
+    metrics: dict[str, MetricValue] = Field(default_factory=dict)
+    groups: list[GroupCount] = Field(default_factory=list)
+    warnings: dict[str, int] = Field(default_factory=dict)
+    artifacts: list[str] = Field(default_factory=list)
+    started: str = ""
+    finished: str = ""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.coordinates["method"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return str(self.coordinates["dataset"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """The run's base seed."""
+        return int(self.coordinates["seed"])
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name."""
+        return str(self.coordinates["protocol"]["name"])
+
+    @property
+    def folder(self) -> str:
+        """The name of the run's folder in the store."""
+        return folder_name(self.coordinates, self.key)
+
+    def to_json(self) -> str:
+        """Return the record as the text of ``record.json``."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+
+
+def canonical(value: Any) -> str:
+    """Return *value* as JSON with sorted keys and no white space: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of :func:`canonical`, in hexadecimal."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def setting_of(coordinates: dict[str, Any]) -> str:
+    """Return the hash of what all runs of one table have in common."""
+    return digest({key: value for key, value in coordinates.items() if key not in ("method", "seed")})
+
+
+def folder_name(coordinates: dict[str, Any], key: str) -> str:
+    """Return ``DATASET.METHOD.sSEED.KEY``: readable, and different for different keys."""
+    return f"{coordinates['dataset']['name']}.{coordinates['method']['name']}.s{coordinates['seed']}.{key[:16]}"

@@ -1,0 +1,426 @@
+"""Carrying out runs: one (:func:`perform`), and many (:func:`sweep`)."""
+
+import contextlib
+import gc
+import io
+import os
+import platform
+import random
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+import crayon_bench
+from crayon_bench.artifacts import Artifacts
+from crayon_bench.dataset import Dataset, LoadedData, Source, Split
+from crayon_bench.errors import MetricError, UserError
+from crayon_bench.executor import Executor
+from crayon_bench.feedback import FeedbackKind, feedback_label
+from crayon_bench.guard import method_running
+from crayon_bench.method import Job, Method
+from crayon_bench.metric import Predictions
+from crayon_bench.models import Classifier, build_model
+from crayon_bench.oracle import close_ledger, open_ledger
+from crayon_bench.plan import RunRequest
+from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks
+from crayon_bench.protocol import ModelSpec, Recipe, Selection
+from crayon_bench.records import Feedback, GroupCount, MetricValue, Record, Status
+from crayon_bench.seeds import derive_seed
+from crayon_bench.store import Store
+from crayon_bench.training import fit, predict
+
+
+def sweep(requests: list[RunRequest], executor: Executor, store: Store, registry: Registry) -> Iterator[Record]:
+    """Carry out the *requests* and yield their records, each of which is in the store by then."""
+    yield from executor.execute(requests, partial(perform, store=store, registry=registry))
+
+
+def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
+    """Carry out one run, write its record to the *store* and return it.
+
+    Whatever a plugin raises becomes a record with the status "failed". KeyboardInterrupt becomes one with the status
+    "interrupted" and goes on. Raises UserError if the store cannot be written.
+    """
+    call_hooks("run_started", request=request)
+    run = _Run(request)
+    try:
+        if request.skip is not None:
+            run.end(Status.SKIPPED, request.skip)
+        else:
+            with _isolated(request), run.captured_output():
+                _carry_out(run, store, registry)
+            run.end(Status.OK)
+    except KeyboardInterrupt:
+        run.end(Status.INTERRUPTED, "interrupted by the user")
+        earlier = store.find(request.coordinates, request.key)
+        if earlier is None or earlier.status is not Status.OK:  # what was done is never replaced by what was not
+            store.save(run.record, None, run.log.getvalue())
+        raise
+    except BaseException as error:  # a plugin may raise anything, SystemExit too: the sweep goes on
+        if isinstance(error, UserError):
+            reason = str(error)
+        else:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+        run.log.write("\n" + "".join(traceback.format_exception(error)))
+        run.predictions = None
+        run.end(Status.FAILED, reason)
+    store.save(run.record, run.predictions, run.log.getvalue())
+    call_hooks("run_finished", request=request, record=run.record)
+    return run.record
+
+
+@dataclass
+class _Run:
+    """What is known of a run so far."""
+
+    request: RunRequest
+    log: io.StringIO = field(default_factory=io.StringIO)
+    predictions: bytes | None = None
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self._clock = time.perf_counter()
+        self.record = Record(
+            key=request.key,
+            setting=request.setting,
+            status=Status.INTERRUPTED,
+            coordinates=request.coordinates,
+            title=request.title,
+            baseline=request.baseline,
+            source=request.source,  # type: ignore[arg-type]  # pydantic checks the word
+            verified=request.verified,
+            notes=request.notes,
+            overrides=request.overrides,
+            feedback=Feedback(label=request.title["feedback"]),
+            started=_now(),
+            environment=_environment(request.device, request.coordinates["protocol"]["threads"]),
+        )
+
+    def end(self, status: Status, reason: str | None = None) -> None:
+        self.record.status = status
+        self.record.reason = reason
+        self.record.finished = _now()
+        self.record.seconds["total"] = round(time.perf_counter() - self._clock, 3)
+
+    def report(self, text: str) -> None:
+        self.log.write(f"{text}\n")
+
+    @contextlib.contextmanager
+    def captured_output(self) -> Iterator[None]:
+        # What a plugin prints belongs to its log: standard output is for the table alone.
+        with contextlib.redirect_stdout(self.log):
+            yield
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.record.seconds[what] = round(time.perf_counter() - start, 3)
+
+
+def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
+    request, record = run.request, run.record
+    c = request.coordinates
+    method: Method = registry.load(Kind.METHOD, request.method)()
+    device = resolve_device(request.device)
+    with run.timed("data"):
+        data = _load_data(request, registry)
+    images, labels = _to_device(data.train, device)
+    select = _selector(Selection(c["selection"]), data, device)
+    epochs = partial(_epoch_finished, request)
+
+    with run.timed("original"):
+        original = _original_model(run, store, data, images, labels, device, select, partial(epochs, "original"))
+
+    oracle_class = registry.load(Kind.ORACLE, c["oracle"]["name"])
+    oracle = oracle_class(
+        oracle_class.Parameters.model_validate(c["oracle"]["parameters"]), seed=derive_seed(request.seed, "feedback")
+    )
+    ledger = open_ledger(
+        oracle,
+        data.evidence,
+        groups=lambda examples: data.train.groups[examples],
+        asks=frozenset(method.asks),
+        size=len(data.train),
+    )
+    job = Job(
+        model=_copy(original, c, data, device),
+        original=original,
+        images=images,
+        labels=labels,
+        classes=len(data.class_names),
+        oracle=ledger,
+        recipe=Recipe.model_validate(c["method"]["recipe"] or c["original"]),
+        parameters=method.Parameters.model_validate(c["method"]["parameters"]),
+        device=device,
+        report=run.report,
+        base_seed=request.seed,
+        on_epoch=partial(epochs, "refine"),
+        select=select,
+    )
+    test_images = torch.from_numpy(np.ascontiguousarray(data.test.images))
+    try:
+        with run.timed("refine"), method_running():
+            refined = method.refine(job)
+    finally:
+        receipt = close_ledger(ledger)
+        record.feedback = Feedback(
+            total=receipt.total,
+            by_kind={kind.value: number for kind, number in receipt.by_kind.items()},
+            verdicts={kind.value: dict(tally) for kind, tally in receipt.verdicts.items()},
+            label="-" if method.baseline else feedback_label(_in_order(method, receipt.by_kind)),
+        )
+        record.warnings = dict(job.warnings)
+    with run.timed("test"):
+        logits = _checked_logits(refined, test_images, len(data.class_names), device)
+        predictions = Predictions(
+            labels=data.test.labels,
+            predicted=logits.argmax(-1).numpy(),
+            groups=data.test.groups,
+            probabilities=logits.softmax(-1).numpy(),
+            group_names=data.group_names,
+        )
+        run.predictions = _to_parquet(data.test, predictions)
+        right, total = predictions.group_counts()
+        record.groups = [
+            GroupCount(name=name, right=int(r), total=int(t))
+            for name, r, t in zip(data.group_names, right, total, strict=True)
+        ]
+        record.metrics = _compute_metrics(predictions, registry, run)
+
+
+def _in_order(method: Method, counted: Any) -> list[FeedbackKind]:
+    return [kind for kind in method.asks if counted.get(kind)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# data and models
+
+_loaded: tuple[str, LoadedData] | None = None
+
+
+def _load_data(request: RunRequest, registry: Registry) -> LoadedData:
+    global _loaded
+    wanted = request.coordinates["dataset"]
+    memo = repr(sorted(wanted.items())) + request.data_root
+    if _loaded is not None and _loaded[0] == memo:
+        return _loaded[1]
+    _loaded = None
+    gc.collect()
+    dataset: type[Dataset] = registry.load(Kind.DATASET, wanted["name"])
+    found = dataset.find(Path(request.data_root), Source(wanted["source"]), strict=request.strict)
+    if found.content != wanted["content"]:
+        raise UserError(f"{found.where}: the data changed after the plan was made", "give the same command again")
+    data = dataset(dataset.Parameters.model_validate(wanted["parameters"])).load(found)
+    _loaded = memo, data
+    return data
+
+
+def _to_device(split: Split, device: str) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
+
+
+def _original_model(
+    run: _Run,
+    store: Store,
+    data: LoadedData,
+    images: Tensor,
+    labels: Tensor,
+    device: str,
+    select: Callable[[nn.Module], float] | None,
+    on_epoch: Callable[[int, int, float], None],
+) -> Classifier:
+    c = run.request.coordinates
+    depends_on = {key: c[key] for key in ("numerics", "dataset", "model", "weights", "original", "selection", "seed")}
+    depends_on["threads"] = c["protocol"]["threads"]
+
+    def make() -> dict[str, Tensor]:
+        model = _new_model(c, data).to(device)
+        recipe = Recipe.model_validate(c["original"])
+        order = derive_seed(run.request.seed, "original order")
+        fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
+        return model.state_dict()
+
+    state, name, made = Artifacts(store.artifacts).get_or_make("original-model", depends_on, make)
+    run.record.artifacts.append(name)
+    run.report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
+    model = _new_model(c, data)
+    model.load_state_dict(state)
+    model.to(device).eval().requires_grad_(False)
+    return model
+
+
+def _new_model(c: dict[str, Any], data: LoadedData) -> Classifier:
+    channels, height, width = data.train.images.shape[1:]
+    spec = ModelSpec.model_validate(c["model"])
+    return build_model(spec, (channels, height, width), len(data.class_names), derive_seed(c["seed"], "init"))
+
+
+def _copy(original: Classifier, c: dict[str, Any], data: LoadedData, device: str) -> Classifier:
+    model = _new_model(c, data)
+    model.load_state_dict(original.state_dict())
+    return model.to(device)
+
+
+# Like the ledger's accounts: a job's `select` must not lead to the validation split.
+_selectors: dict[int, tuple[Selection, Tensor, np.ndarray[Any, Any], np.ndarray[Any, Any], int]] = {}
+_numbers = count(1)
+
+
+def _selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Module], float] | None:
+    if rule is Selection.LAST:
+        return None
+    if data.validation is None:
+        raise UserError(f"selection '{rule.value}' needs a validation split, and there is none", "use selection 'last'")
+    split, number = data.validation, next(_numbers)
+    _selectors.clear()
+    _selectors[number] = (rule, torch.from_numpy(split.images).to(device), split.labels, split.groups, len(data.group_names))
+    return partial(_score, number)
+
+
+def _score(number: int, model: nn.Module) -> float:
+    rule, images, labels, groups, size = _selectors[number]
+    right = predict(model, images).argmax(-1).cpu().numpy() == labels
+    if rule is Selection.VAL_ACCURACY:
+        return float(right.mean())
+    total = np.bincount(groups, minlength=size)
+    if (total == 0).any():
+        raise UserError("selection 'val_wga': a group has no validation examples", "use 'last' or 'val_accuracy'")
+    return float((np.bincount(groups[right], minlength=size) / total).min())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# results
+
+
+def _checked_logits(model: Any, images: Tensor, classes: int, device: str) -> Tensor:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"refine() must return a model, not {type(model).__name__}")
+    logits = predict(model.to(device), images.to(device)).float().cpu()
+    if logits.shape != (len(images), classes):
+        raise ValueError(f"the refined model's logits are {tuple(logits.shape)}, not {(len(images), classes)}")
+    if not torch.isfinite(logits).all():
+        raise ValueError("the refined model's logits are not all finite")
+    return logits
+
+
+def _to_parquet(split: Split, predictions: Predictions) -> bytes:
+    confidence = predictions.probabilities[np.arange(len(predictions.predicted)), predictions.predicted]
+    table = pa.table(
+        {
+            "example": list(split.ids),
+            "label": pa.array(predictions.labels.astype(np.int32)),
+            "predicted": pa.array(predictions.predicted.astype(np.int32)),
+            "group": pa.array(predictions.groups.astype(np.int32)),
+            "confidence": pa.array(confidence.astype(np.float32)),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _compute_metrics(predictions: Predictions, registry: Registry, run: _Run) -> dict[str, MetricValue]:
+    values = {}
+    for name in registry.names(Kind.METRIC):
+        try:
+            metric = registry.load(Kind.METRIC, name)()
+        except PluginError as error:
+            run.report(f"metric left out: {error}")
+            continue
+        value, reason = None, None
+        try:
+            value = float(metric.compute(predictions))
+            if not np.isfinite(value):
+                value, reason = None, "the value is not finite"
+        except MetricError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        values[name] = MetricValue(
+            value=value, short=metric.short, direction=metric.direction.value, unit=metric.unit, reason=reason
+        )
+    return values
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# surroundings
+
+
+def _epoch_finished(request: RunRequest, phase: str, epoch: int, epochs: int, loss: float) -> None:
+    call_hooks("epoch_finished", request=request, phase=phase, epoch=epoch, epochs=epochs, loss=loss)
+
+
+@contextlib.contextmanager
+def _isolated(request: RunRequest) -> Iterator[None]:
+    """Give the run its own global random state and thread count, and leave the process as it was found."""
+    before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
+    grad = torch.is_grad_enabled()
+    seed = derive_seed(request.seed, "global")
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        torch.set_num_threads(request.coordinates["protocol"]["threads"])
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+            torch.set_num_threads(before[2])
+            torch.set_default_dtype(before[3])
+            torch.set_grad_enabled(grad)
+
+
+def resolve_device(name: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``. Raises UserError if there is no such device."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("--device cuda: PyTorch finds no CUDA device here", "use --device cpu or auto")
+    return ("cuda" if available else "cpu") if name == "auto" else name
+
+
+@cache
+def _environment(device: str, threads: int) -> dict[str, Any]:
+    device = resolve_device(device)
+    return {
+        "crayon_bench": crayon_bench.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "cpus": os.cpu_count(),
+        "threads": threads,
+    }
+
+
+def _commit() -> str | None:
+    # Only in a checkout of this project; an installed package has its version.
+    root = Path(crayon_bench.__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+

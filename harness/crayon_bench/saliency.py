@@ -1,0 +1,37 @@
+"""Saliency maps: normalisation without traps, and maps of a whole training set."""
+
+import torch
+from torch import Tensor
+
+from crayon_bench.models import Classifier
+
+
+def max_normalise(maps: Tensor) -> Tensor:
+    """Divide each map (…, H, W) ≥ 0 by its own maximum, with the gradient flowing through the maximum too.
+
+    A dead map (nowhere positive) stays all zeros, with zero gradient: dividing by (maximum + ε) instead would turn
+    rounding noise into a map of ones, and ε vanishes in half precision. Maps are computed in float32 at least.
+    """
+    if maps.dtype in (torch.float16, torch.bfloat16):
+        maps = maps.float()
+    peak = maps.amax(dim=(-2, -1), keepdim=True)
+    # Divided by infinity, a dead map and its gradient are exactly zero.
+    return maps / peak.masked_fill(peak <= 0, torch.inf)
+
+
+def count_dead(maps: Tensor) -> int:
+    """Return how many maps (…, H, W) are nowhere positive."""
+    return int((maps.amax(dim=(-2, -1)) <= 0).sum())
+
+
+@torch.no_grad()
+def saliency_maps(model: Classifier, images: Tensor, labels: Tensor, batch: int = 1024) -> tuple[Tensor, int]:
+    """Return max-normalised maps of the labels' logits for all *images* (N, C, H, W), and how many are dead.
+
+    Maps are float32 (N, H, W), in [0, 1].
+    """
+    maps = torch.empty(len(images), *images.shape[-2:], device=images.device)
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        maps[part] = max_normalise(model.run(images[part]).saliency(labels[part]))
+    return maps, count_dead(maps)

@@ -1,0 +1,124 @@
+"""The store: a folder of records. One folder per run, each written whole or not at all.
+
+::
+
+    STORE/store.json                        the schema
+    STORE/runs/DATASET.METHOD.sSEED.KEY/    record.json, predictions.parquet, log.txt
+    STORE/artifacts/KIND.KEY/               tensors.safetensors, meta.json
+
+Two stores merge by copying one over the other. Names that begin with a dot are unfinished or set aside; delete them
+at will while nothing runs.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from crayon_bench.errors import UserError
+from crayon_bench.files import read_json, set_aside, write_file, write_folder
+from crayon_bench.records import SCHEMA, Record, folder_name
+
+
+class Store:
+    """The store at *path*."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs = path / "runs"
+        self.artifacts = path / "artifacts"
+
+    @classmethod
+    def create(cls, path: Path) -> "Store":
+        """Open the store at *path* for writing, making it if needed. Raises UserError if that cannot be."""
+        store = cls(path)
+        try:
+            store.runs.mkdir(parents=True, exist_ok=True)
+            store.artifacts.mkdir(exist_ok=True)
+            store._check_schema()
+            if not (path / "store.json").exists():
+                write_file(path / "store.json", json.dumps({"schema": SCHEMA}).encode() + b"\n")
+            for folder in (path, store.runs, store.artifacts):
+                if not os.access(folder, os.W_OK):
+                    raise PermissionError(13, "Permission denied", str(folder))
+        except OSError as error:
+            raise UserError(
+                f"store {path}: cannot be written: {error.strerror or error}", "choose another with --store DIR"
+            ) from None
+        return store
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """Open an existing store for reading. Raises UserError if there is none or its schema is newer."""
+        store = cls(path)
+        if not store.runs.is_dir():
+            raise UserError(f"store {path}: there is none", "make one with crayon-bench run, or name one with --store DIR")
+        store._check_schema()
+        return store
+
+    def _check_schema(self) -> None:
+        file = self.path / "store.json"
+        if not file.exists():
+            return
+        try:
+            schema = int(read_json(file)["schema"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"store {self.path}: {file.name} is damaged ({error})", "delete that file") from None
+        if schema > SCHEMA:
+            raise UserError(
+                f"store {self.path}: its schema is {schema}, this version reads up to {SCHEMA}",
+                "upgrade crayon-bench, or choose another with --store DIR",
+            )
+
+    def find(self, coordinates: dict[str, object], key: str) -> Record | None:
+        """Return the record of *key*, or None. Reads one file."""
+        record = self._read(self.runs / folder_name(coordinates, key))
+        return record if record is not None and record.key == key else None
+
+    def records(self) -> list[Record]:
+        """Return all records, by folder name. A damaged one is set aside with a warning."""
+        folders = sorted(f for f in self.runs.iterdir() if f.is_dir() and not f.name.startswith("."))
+        return [record for record in map(self._read, folders) if record is not None]
+
+    def save(self, record: Record, predictions: bytes | None, log: str) -> None:
+        """Write a run's folder; one that is there already is replaced. Raises UserError if it cannot be written."""
+        files = {"record.json": record.to_json().encode(), "log.txt": log.encode()}
+        if predictions is not None:
+            files["predictions.parquet"] = predictions
+        try:
+            write_folder(self.runs / record.folder, files)
+        except OSError as error:
+            raise UserError(
+                f"store {self.path}: run {record.folder} cannot be written: {error.strerror or error}",
+                "make room or choose another --store DIR, then give the same command again",
+            ) from None
+
+    def log(self, record: Record) -> str:
+        """Return the log of a run; empty if there is none."""
+        try:
+            return (self.runs / record.folder / "log.txt").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    def _read(self, folder: Path) -> Record | None:
+        file = folder / "record.json"
+        try:
+            raw = read_json(file)
+            schema = raw.get("schema") if isinstance(raw, dict) else None
+            if isinstance(schema, int) and schema > SCHEMA:
+                raise UserError(
+                    f"{file}: its schema is {schema}, this version reads up to {SCHEMA}", "upgrade crayon-bench"
+                )
+            return Record.model_validate(raw)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, ValidationError) as error:
+            what = str(error).splitlines()[0]
+            try:
+                kept = f"set aside as {set_aside(folder).name}"
+            except OSError:
+                kept = "ignored"
+            print(f"Warning: record {file} is damaged ({what}); {kept}, the run counts as missing", file=sys.stderr)
+            return None

@@ -1,0 +1,118 @@
+"""The training loop that the original model and every method share.
+
+A penalty is a function ``penalty(forward, batch)`` that returns one term per example, (…, B), from the ONE forward pass
+of the step. The step's loss is the mean over the batch of cross-entropy plus penalty; papers that sum over the batch
+differ by a constant factor, which Adam ignores. With stacked parameters (see :mod:`crayon_bench.models`) the means
+of the S networks are summed, so that no network feels the others.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crayon_bench.errors import TrainingError
+from crayon_bench.models import Classifier, Forward
+from crayon_bench.protocol import Recipe
+from crayon_bench.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one step. labels: int64 (…, B). index: their positions in the training set, (…, B)."""
+
+    labels: Tensor
+    index: Tensor
+    feedback: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return this batch's rows of the feedback tensor *name*: (…, B, …)."""
+        return _rows(self.feedback[name], self.index)
+
+
+Penalty = Callable[[Forward, Batch], Tensor]
+
+
+def fit(
+    model: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    order_seed: int | Sequence[int],
+    penalty: Penalty | None = None,
+    feedback: Mapping[str, Tensor] | None = None,
+    on_epoch: Callable[[int, int, float], None] | None = None,
+    select: Callable[[nn.Module], float] | None = None,
+) -> None:
+    """Train *model* in place.
+
+    images: uint8 (N, C, H, W). labels: int64 (N,). feedback: tensors (N, …); with S stacked networks (S, N, …).
+    order_seed: decides the order of examples; with S stacked networks, S seeds. on_epoch: called with epoch (from 1),
+    number of epochs, mean loss. select: scores the model after each epoch; the best epoch's weights are kept, the
+    earliest on ties; None keeps the last.
+
+    Raises TrainingError if the loss stops being finite.
+    """
+    feedback = feedback or {}
+    n = len(images)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=images.device.type in ("cpu", "cuda")
+    )
+    best: tuple[float, dict[str, Tensor]] | None = None
+    for epoch in range(1, recipe.epochs + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * recipe.lr_decay ** (epoch - 1)
+        model.train()
+        order = _order(order_seed, epoch, n).to(images.device)
+        total = torch.zeros((), device=images.device)
+        for index in order.split(recipe.batch, dim=-1):
+            forward = model.run(images[index])
+            batch = Batch(labels[index], index, feedback)
+            loss = cross_entropy(forward.logits, batch.labels)
+            if penalty is not None:
+                loss = loss + penalty(forward, batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.mean(-1).sum().backward()
+            optimizer.step()
+            total += loss.detach().sum()
+        mean = float(total) / order.numel()
+        if not torch.isfinite(total):
+            raise TrainingError(f"the loss is {mean} after epoch {epoch} of {recipe.epochs}; try a smaller lr or weight")
+        if on_epoch is not None:
+            on_epoch(epoch, recipe.epochs, mean)
+        if select is not None:
+            model.eval()
+            score = select(model)
+            if best is None or score > best[0]:
+                best = score, {name: value.detach().clone() for name, value in model.state_dict().items()}
+    if best is not None:
+        model.load_state_dict(best[1])
+    model.eval()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return −log p(label) for each example, (…, B)."""
+    flat = nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
+    return flat.view(labels.shape)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
+    """Return the logits (N, classes) of *images* (N, C, H, W), in eval mode."""
+    model.eval()
+    return torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+
+
+def _order(seed: int | Sequence[int], epoch: int, n: int) -> Tensor:
+    if not isinstance(seed, int):
+        return torch.stack([_order(one, epoch, n) for one in seed])
+    # A generator per epoch and not one for all: an epoch's order does not depend on how many came before.
+    return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}")))
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    if index.ndim == 1:
+        return values[index]
+    return values[torch.arange(len(values), device=values.device)[:, None], index]

@@ -1,0 +1,371 @@
+"""From records to tables.
+
+Only records of one *setting* (same data, protocol, oracle, selection rule …) stand in one table, so that a stand-in
+never stands beside real data. Several settings in a store give several tables, newest first.
+"""
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import zip_longest
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.parameters import validated
+from crayon_bench.records import MetricValue, Record, Status, digest
+
+_HERE = files("crayon_bench_leaderboards")
+
+SHORT_NAMES = {"acc": "sample_accuracy", "ma": "group_mean_accuracy", "wga": "worst_group_accuracy"}
+
+
+class Board(BaseModel):
+    """A board's definition. methods: in the order of its rows; other methods that were run follow them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal[1]
+    name: str
+    title: str
+    datasets: list[str]
+    methods: list[str]
+    metrics: list[str]
+    reference: str | None = None
+
+    def metric_names(self) -> list[str]:
+        """Return the full names of the metrics; ``acc``, ``ma`` and ``wga`` are short ones."""
+        return [SHORT_NAMES.get(name, name) for name in self.metrics]
+
+
+class Reference(BaseModel):
+    """Published numbers: data set → method → metric → percent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal[1]
+    name: str
+    citation: str
+    where: dict[str, str] = {}
+    protocol: str
+    values: dict[str, dict[str, dict[str, float]]]
+    remarks: dict[str, str] = {}
+
+
+def board_names() -> list[str]:
+    """Return the names of the built-in boards."""
+    return sorted(f.name.removesuffix(".toml") for f in (_HERE / "boards").iterdir() if f.name.endswith(".toml"))
+
+
+def load_board(name: str) -> Board:
+    """Return a built-in board, or one from a TOML file. Raises UserError."""
+    if name.endswith(".toml") or "/" in name or "\\" in name:
+        return _read(Path(name), Board, "--board")
+    if name not in board_names():
+        raise UserError(f"--board {name}: there is no such board", did_you_mean(name, board_names()))
+    return _read(_HERE / "boards" / f"{name}.toml", Board, "--board")
+
+
+def load_reference(name: str) -> Reference:
+    """Return published numbers by name. Raises UserError."""
+    known = [f.name.removesuffix(".toml") for f in (_HERE / "reference").iterdir() if f.name.endswith(".toml")]
+    if name not in known:
+        raise UserError(f"there are no published numbers '{name}'", did_you_mean(name, known))
+    return _read(_HERE / "reference" / f"{name}.toml", Reference, "reference")
+
+
+def _read(path: Any, model: type[Any], what: str) -> Any:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{what} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{what} {path}: not valid TOML: {error}") from None
+    if "schema" in raw:
+        raw["schema_"] = raw.pop("schema")
+    try:
+        return validated(model, raw, "")
+    except UserError as error:
+        raise UserError(f"{what} {path}: {str(error).replace('schema_', 'schema')}") from None
+
+
+def boards_for(records: Sequence[Record]) -> list[Board]:
+    """Return the boards on which *records* belong; data sets that are on none get a board of their own."""
+    present = list(dict.fromkeys(record.dataset for record in records))
+    boards = [board for board in map(load_board, board_names()) if set(board.datasets) & set(present)]
+    covered = {name for board in boards for name in board.datasets}
+    for name in present:
+        if name not in covered:
+            title = next(record.title["dataset"] for record in records if record.dataset == name)
+            metrics = list(SHORT_NAMES.values())
+            boards.append(Board(schema_=1, name=name, title=title, datasets=[name], methods=[], metrics=metrics))
+    return boards
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# tables
+
+
+@dataclass
+class Cell:
+    """A metric over seeds. mark: "best", "second" or "" among the rows that have every seed."""
+
+    short: str
+    direction: str
+    mean: float | None
+    std: float | None
+    per_seed: dict[int, float]
+    reason: str | None = None
+    mark: str = ""
+    published: float | None = None
+
+
+@dataclass
+class Row:
+    """A method on a data set. status: ok, partial, failed, skipped or missing. notes: numbers of footnotes."""
+
+    dataset: str
+    method: str
+    label: str
+    feedback: str
+    feedback_total: float | None
+    feedback_by_kind: dict[str, float]
+    baseline: bool
+    status: str
+    reason: str | None
+    metrics: dict[str, Cell]
+    published: dict[str, float] | None
+    seconds: float | None
+    notes: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Section:
+    """The rows of one data set in one setting."""
+
+    dataset: str
+    title: str
+    source: str
+    protocol: str
+    seeds: list[int]
+    setting: str
+    rows: list[Row]
+
+
+@dataclass
+class Table:
+    """A board filled in. footnotes: numbered from 1. remarks: sentences under the table."""
+
+    board: Board
+    source: str
+    sections: list[Section]
+    footnotes: list[str]
+    remarks: list[str]
+
+    @property
+    def title(self) -> str:
+        """Heading; says so if the data are a stand-in."""
+        what = ", ".join(f"{s.title}: protocol {s.protocol}, {_seeds(s.seeds)}" for s in self.sections)
+        standin = "STAND-IN DATA — " if self.source == "standin" else ""
+        return f"{standin}{self.board.title} ({what})"
+
+
+def _seeds(seeds: list[int]) -> str:
+    return "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+
+
+def make_tables(board: Board, records: Iterable[Record], only: Sequence[str] | None = None) -> list[Table]:
+    """Return the tables of *board*, newest first. *only*: rows for these methods; None: the board's and all others."""
+    by_setting: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.dataset in board.datasets:
+            by_setting[record.setting].append(record)
+    newest_first = sorted(by_setting.values(), key=lambda group: max(r.finished for r in group), reverse=True)
+    reference = load_reference(board.reference) if board.reference else None
+    tables = []
+    for source in dict.fromkeys(group[0].source for group in newest_first):
+        per_dataset = [
+            [group for group in newest_first if group[0].source == source and group[0].dataset == name]
+            for name in board.datasets
+        ]
+        for groups in zip_longest(*per_dataset):
+            tables.append(_make_table(board, source, [g for g in groups if g], reference, only))
+    return tables
+
+
+def _make_table(
+    board: Board, source: str, groups: list[list[Record]], reference: Reference | None, only: Sequence[str] | None
+) -> Table:
+    table = Table(board, source, [], [], [])
+    for group in groups:
+        section = _section(board, group, reference if source == "real" else None, only)
+        table.sections.append(section)
+        for row in section.rows:
+            for text in _footnotes(row, group):
+                if text not in table.footnotes:
+                    table.footnotes.append(text)
+                row.notes.append(table.footnotes.index(text) + 1)
+        table.remarks += _remarks(section, group, reference if source == "real" else None)
+    table.remarks = list(dict.fromkeys(table.remarks))
+    return table
+
+
+def _section(board: Board, group: list[Record], reference: Reference | None, only: Sequence[str] | None) -> Section:
+    first = group[0]
+    seeds = sorted({record.seed for record in group})
+    variants: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in group:
+        variants[record.method, digest(record.coordinates["method"])].append(record)
+    rank = {name: position for position, name in enumerate(board.methods)}
+    wanted = list(only) if only is not None else [*board.methods, *sorted({record.method for record in group})]
+    names = sorted(dict.fromkeys(wanted), key=lambda name: (rank.get(name, len(rank)), name))
+    published = reference.values.get(first.dataset, {}) if reference else {}
+    rows = []
+    for name in names:
+        mine = [records for (method, _), records in variants.items() if method == name]
+        mine.sort(key=lambda records: _changes(records[0]))
+        for records in mine or [[]]:
+            rows.append(_row(board, first, name, records, seeds, published.get(name)))
+    for metric in board.metric_names():
+        _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
+    title = first.title["dataset"]
+    return Section(first.dataset, title, first.source, first.protocol, seeds, first.setting, rows)
+
+
+def _changes(record: Record) -> str:
+    mine = {k: v for k, v in record.overrides.items() if k.partition(".")[0] == record.method != "original"}
+    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in sorted(mine.items()))
+
+
+def _row(
+    board: Board, any_record: Record, name: str, records: list[Record], seeds: list[int], published: dict[str, float] | None
+) -> Row:
+    done = [record for record in records if record.status is Status.OK]
+    status, reason = _status(records, done, seeds)
+    first = done[0] if done else records[0] if records else None
+    label = first.title["method"] if first else name
+    if first and (changes := _changes(first)):
+        label += f" ({changes})"
+    cells = {metric: _cell(metric, done, (published or {}).get(metric)) for metric in board.metric_names()}
+    kinds = sorted({kind for record in done for kind in record.feedback.by_kind})
+    return Row(
+        dataset=any_record.dataset,
+        method=name,
+        label=label,
+        feedback=first.feedback.label if first else "?",
+        feedback_total=_plain(fmean(record.feedback.total for record in done)) if done else None,
+        feedback_by_kind={k: _plain(fmean(record.feedback.by_kind.get(k, 0) for record in done)) for k in kinds},
+        baseline=first.baseline if first else False,
+        status=status,
+        reason=reason,
+        metrics=cells,
+        published=published,
+        seconds=fmean(record.seconds.get("refine", 0.0) for record in done) if done else None,
+    )
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _status(records: list[Record], done: list[Record], seeds: list[int]) -> tuple[str, str | None]:
+    if len(done) == len(seeds):
+        return "ok", None
+    failed = [record for record in records if record.status is Status.FAILED]
+    skipped = [record for record in records if record.status is Status.SKIPPED]
+    if skipped and not done and not failed:
+        return "skipped", skipped[0].reason
+    what = []
+    if failed:
+        numbers = ", ".join(str(record.seed) for record in failed)
+        what.append(f"failed for seed {numbers}: {failed[0].reason}")
+    missing = sorted(set(seeds) - {record.seed for record in done} - {record.seed for record in failed})
+    if missing:
+        what.append("not run" if len(missing) == len(seeds) else f"not run for seed {', '.join(map(str, missing))}")
+    return ("partial" if done else "failed" if failed else "missing"), "; ".join(what)
+
+
+def _cell(metric: str, done: list[Record], published: float | None) -> Cell:
+    values = {r.seed: r.metrics[metric] for r in done if metric in r.metrics}
+    known = {seed: value.value for seed, value in sorted(values.items()) if value.value is not None}
+    sample: MetricValue | None = next(iter(values.values()), None)
+    reason = next((value.reason for value in values.values() if value.value is None), None)
+    if done and not values:
+        reason = f"metric '{metric}' was not computed"
+    complete = bool(known) and len(known) == len(done)  # a mean over some of the seeds would be another number
+    numbers = list(known.values()) if complete else []
+    return Cell(
+        short=sample.short if sample else _SHORT.get(metric, metric),
+        direction=sample.direction if sample else "higher",
+        mean=fmean(numbers) if numbers else None,
+        std=stdev(numbers) if len(numbers) > 1 else None,
+        per_seed=known,
+        reason=reason,
+        published=published,
+    )
+
+
+_SHORT = {"sample_accuracy": "Acc", "group_mean_accuracy": "MA", "worst_group_accuracy": "WGA"}
+
+
+def _mark(cells: list[Cell]) -> None:
+    """Mark the best and the second-best mean as printed, ties alike; nothing to mark among fewer than two."""
+    if len(cells) < 2:
+        return
+    sign = 1 if cells[0].direction == "higher" else -1
+    printed = [round(cell.mean or 0.0, 2) * sign for cell in cells]
+    ranking = sorted(set(printed), reverse=True)
+    for cell, value in zip(cells, printed, strict=True):
+        if value == ranking[0]:
+            cell.mark = "best"
+        elif value == ranking[1]:
+            cell.mark = "second"
+
+
+def _footnotes(row: Row, group: list[Record]) -> list[str]:
+    notes = []
+    if row.status != "ok" and row.reason:
+        notes.append(f"{row.label}: {'does not apply: ' if row.status == 'skipped' else ''}{row.reason}")
+    for cell in row.metrics.values():
+        if cell.reason:
+            notes.append(f"{row.label}: no {cell.short}: {cell.reason}")
+    counts: dict[str, int] = defaultdict(int)
+    for record in group:
+        if record.method == row.method and record.status is Status.OK:
+            for what, times in record.warnings.items():
+                counts[what] += times
+    notes += [f"{row.label}: warning: {what} ({times}×, all seeds)" for what, times in counts.items()]
+    return notes
+
+
+def _remarks(section: Section, group: list[Record], reference: Reference | None) -> list[str]:
+    remarks = []
+    if len(section.seeds) > 1:
+        remarks.append(f"Mean ± sample standard deviation over {_seeds(section.seeds)}. #FB: answers that were counted.")
+    else:
+        remarks.append("One seed: no deviation. #FB: answers that were counted.")
+    if section.source == "standin":
+        remarks.append(
+            f"{section.title} here is a STAND-IN made without the real data: nothing in this table says how a method"
+            " does on the real data."
+        )
+    remarks += [f"{section.title}: {note}" for record in group[:1] for note in record.notes]
+    oracle = group[0].title.get("oracle", "")
+    if oracle != "simulated":
+        remarks.append(f"Feedback by oracle: {oracle}")
+    shared = {k: v for r in group for k, v in r.overrides.items() if k.partition(".")[0] != r.method or k[:9] == "original."}
+    if shared:
+        changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
+        remarks.append(f"{section.title}: protocol {section.protocol} changed by --set: {changed}")
+    if reference and section.dataset in reference.values:
+        where = reference.where.get(section.dataset, "")
+        remarks.append(f"Published: {reference.citation}{', ' if where else ''}{where}")
+        if section.protocol != reference.protocol or shared:
+            remarks.append(f"The published numbers were measured with protocol {reference.protocol} unchanged; this is not it.")
+        remarks += [text for key, text in reference.remarks.items() if key.startswith(section.dataset)]
+    return remarks

@@ -1,0 +1,26 @@
+"""How leaderboards reach the command line: by the same hooks that a third party has."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from crayon_bench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from crayon_bench.records import Record
+
+
+@hookimpl
+def add_commands(register: Callable[[str, str, str], None]) -> None:
+    """Add ``crayon-bench leaderboard``."""
+    register("leaderboard", "crayon_bench_leaderboards.cli:leaderboard", "Print a leaderboard of the runs in a store.")
+
+
+@hookimpl
+def show_board(records: "list[Record]", methods: list[str]) -> None:
+    """Print the leaderboards of what was run."""
+    from crayon_bench_leaderboards.board import boards_for, make_tables
+    from crayon_bench_leaderboards.render import print_terminal
+
+    for board in boards_for(records):
+        for table in make_tables(board, records, only=methods):
+            print_terminal(table)

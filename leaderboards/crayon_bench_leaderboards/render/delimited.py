@@ -1,0 +1,35 @@
+"""Tables as CSV: one line per data set and method, full precision."""
+
+import csv
+import io
+
+from crayon_bench_leaderboards.board import Table
+
+
+def to_csv(tables: list[Table]) -> str:
+    """Return CSV with a heading. Accuracies in percent; empty where there is no value."""
+    metrics = list(dict.fromkeys(name for table in tables for name in table.board.metric_names()))
+    heads = ["board", "source", "setting", "protocol", "dataset", "method", "label", "feedback", "feedback_count"]
+    heads += ["status", "reason"]
+    for metric in metrics:
+        heads += [f"{metric}_{part}" for part in ("mean", "std", "n", "mark", "published")]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(heads)
+    for table in tables:
+        for section in table.sections:
+            for row in section.rows:
+                line = [table.board.name, section.source, section.setting[:12], section.protocol, row.dataset]
+                line += [row.method, row.label, row.feedback, _text(row.feedback_total), row.status, row.reason or ""]
+                for metric in metrics:
+                    cell = row.metrics.get(metric)
+                    if cell is None:
+                        line += [""] * 5
+                        continue
+                    line += [_text(cell.mean), _text(cell.std), str(len(cell.per_seed)), cell.mark, _text(cell.published)]
+                writer.writerow(line)
+    return out.getvalue()
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else repr(value)

@@ -1,0 +1,132 @@
+"""The progress display: bars on a terminal, plain lines elsewhere, both on standard error. Itself a hook plugin."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from crayon_bench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from crayon_bench.plan import RunRequest
+    from crayon_bench.records import Record
+
+_EVERY = 20.0
+"""Seconds between plain lines about the same run."""
+
+
+class _Plain:
+    """One line per run, and one now and then about a long run."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.number, self.spoke = total, 0, time.monotonic()
+
+    def start(self, request: "RunRequest") -> None:
+        self.number += 1
+        self.spoke = time.monotonic()
+
+    def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
+        if time.monotonic() - self.spoke >= _EVERY:
+            self.spoke = time.monotonic()
+            self._say(request, f"{phase}, epoch {epoch} of {epochs}, loss {loss:.4g}")
+
+    def end(self, request: "RunRequest", record: "Record") -> None:
+        self._say(request, describe(record))
+
+    def close(self) -> None:
+        pass
+
+    def _say(self, request: "RunRequest", text: str) -> None:
+        where = f"[{self.number}/{self.total}] {request.dataset} {request.method} seed {request.seed}"
+        print(f"{where}: {text}", file=sys.stderr, flush=True)
+
+
+class _Bars:
+    """A bar for the sweep and one for the run in hand."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            # The run's own output goes to its log; the bars must not divert what other code writes meanwhile.
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+        )
+        self.sweep = self.progress.add_task("runs", total=total)
+        self.run: Any = None
+        self.progress.start()
+
+    def start(self, request: "RunRequest") -> None:
+        self.run = self.progress.add_task(f"{request.dataset} {request.method} seed {request.seed}", total=None)
+
+    def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
+        text = f"{request.dataset} {request.method} seed {request.seed}: {phase}, loss {loss:.4g}"
+        self.progress.update(self.run, completed=epoch, total=epochs, description=text)
+
+    def end(self, request: "RunRequest", record: "Record") -> None:
+        self.progress.remove_task(self.run)
+        self.progress.advance(self.sweep)
+        line = f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}"
+        self.progress.console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+def describe(record: "Record") -> str:
+    """Return a run's outcome in a few words."""
+    if record.status.value != "ok":
+        return f"{record.status.value}: {record.reason}"
+    scores = ", ".join(f"{m.short} {m.value:.2f}" for m in record.metrics.values() if m.value is not None)
+    feedback = f"{record.feedback.total:,} answers" if record.feedback.total else "no feedback"
+    return f"{scores}; {feedback}; {record.seconds['total']:.1f} s"
+
+
+_display: _Plain | _Bars | None = None
+
+
+@hookimpl
+def sweep_started(requests: "list[RunRequest]", quiet: bool) -> None:
+    """Choose the display."""
+    global _display
+    if quiet:
+        _display = None
+    else:
+        _display = _Bars(len(requests)) if sys.stderr.isatty() else _Plain(len(requests))
+
+
+@hookimpl
+def run_started(request: "RunRequest") -> None:
+    """Show that a run begins."""
+    if _display is not None:
+        _display.start(request)
+
+
+@hookimpl
+def epoch_finished(request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
+    """Move the run's bar."""
+    if _display is not None:
+        _display.epoch(request, phase, epoch, epochs, loss)
+
+
+@hookimpl
+def run_finished(request: "RunRequest", record: "Record") -> None:
+    """Say how it went."""
+    if _display is not None:
+        _display.end(request, record)
+
+
+@hookimpl
+def sweep_finished() -> None:
+    """Clear the bars."""
+    global _display
+    if _display is not None:
+        _display.close()
+    _display = None

@@ -1,0 +1,67 @@
+"""CRAYON-Attention: refine with yes-no feedback on saliency maps (CRAYON paper, §3.2)."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crayon_bench.feedback import FeedbackKind, Verdict
+from crayon_bench.method import Job, Method
+from crayon_bench.models import Classifier, Forward
+from crayon_bench.parameters import Parameters
+from crayon_bench.saliency import max_normalise
+from crayon_bench.training import Batch
+
+
+class CrayonAttentionParameters(Parameters):
+    """The weights of eq. 4."""
+
+    alpha: float = Field(default=1.0, ge=0, description="α: weight of ℓ_rel, per example whose map was judged relevant")
+    beta: float = Field(default=1.0, ge=0, description="β: weight of ℓ_irrel, per example whose map was judged irrelevant")
+
+
+class CrayonAttention(Method):
+    """Keep the maps that were judged relevant, move away from those that were judged irrelevant.
+
+    M is the map of the true label's logit under the original model, M′ under the model being trained, each divided by
+    its own maximum::
+
+        ℓ_rel,n   = Σ_hw M′ (1 − M)        for n ∈ R, judged "yes"     (eq. 1)
+        ℓ_irrel,n = Σ_hw M′ M              for n ∈ I, judged "no"      (eq. 2)
+        L = Σ_n −log ŷ_n + α Σ_{n∈R} ℓ_rel,n + β Σ_{n∈I} ℓ_irrel,n     (eq. 3, 4)
+
+    "Maybe" and unanswered maps leave cross-entropy alone. Maps are Grad-CAM for convolutional networks and |input
+    gradient| for MLPs.
+
+    Departures: none known. The paper does not say whether M′ belongs to the true or the predicted label (the authors'
+    code: the true one), nor whether the gradient flows through M′'s maximum (here it does). All three terms are means
+    over the batch in place of sums, which Adam cannot tell apart.
+    """
+
+    name = "crayon-attention"
+    title = "CRAYON-Attention"
+    summary = "yes-no feedback on saliency maps steers attention"
+    source = "CRAYON paper, §3.2"
+    asks = (FeedbackKind.MAP_VERDICT,)
+    Parameters = CrayonAttentionParameters
+
+    def refine(self, job: Job) -> Classifier:
+        """Ask about every map of the original model, then fine-tune."""
+        parameters = job.parameters
+        assert isinstance(parameters, CrayonAttentionParameters)
+        M = job.original_maps()
+        verdicts = job.oracle.judge_maps(torch.arange(len(M)).numpy(), M.cpu().numpy()).values
+        answers = torch.from_numpy(verdicts).to(M.device)
+        alpha = parameters.alpha * (answers == Verdict.YES).float()  # α on R, 0 elsewhere
+        beta = parameters.beta * (answers == Verdict.NO).float()  # β on I, 0 elsewhere
+        if not (alpha.any() or beta.any()):
+            job.warn("no map was judged yes or no with a positive weight: this is plain training")
+            return job.fit()
+
+        # α M′(1 − M) + β M′M = M′ (α(1 − M) + βM), and the second factor does not change in training.
+        weight = alpha[:, None, None] * (1 - M) + beta[:, None, None] * M
+
+        def penalty(forward: Forward, batch: Batch) -> Tensor:
+            M_ = max_normalise(forward.saliency(batch.labels))
+            return (M_ * batch["weight"]).sum((-2, -1))
+
+        return job.fit(penalty, {"weight": weight})

@@ -1,0 +1,58 @@
+"""Energy loss: attention energy inside bounding boxes (Rao, Böhle, Parchami-Araghi and Schiele 2023, arXiv:2303.11932)."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crayon_bench.feedback import FeedbackKind
+from crayon_bench.method import Job, Method
+from crayon_bench.models import Classifier, Forward
+from crayon_bench.parameters import Parameters
+from crayon_bench.training import Batch
+
+
+class EnergyParameters(Parameters):
+    """The weight of the localisation term."""
+
+    lambda_: float = Field(default=1.0, ge=0, alias="lambda", description="λ: weight of the share of energy outside the box")
+
+
+class EnergyLoss(Method):
+    """Keep the map's positive energy inside the box around what matters.
+
+    With M′⁺ the positive part of the label's map under the model being trained::
+
+        L = mean_n −log p_ny + λ mean_n (1 − Σ_{hw in box} M′⁺ / Σ_hw M′⁺)
+
+    A map without positive energy, and an image without a box, add nothing and have no gradient.
+
+    Departures: for MLPs the map is |input gradient|, which is nowhere negative; the paper treats convolutional networks.
+    """
+
+    name = "energy"
+    title = "Energy loss"
+    summary = "bounding boxes, inside which attention is kept"
+    source = "Rao et al. 2023"
+    asks = (FeedbackKind.BOX,)
+    Parameters = EnergyParameters
+
+    def refine(self, job: Job) -> Classifier:
+        """Ask for a box on every image, then fine-tune."""
+        parameters = job.parameters
+        assert isinstance(parameters, EnergyParameters)
+        boxes = job.oracle.boxes(torch.arange(len(job.images)).numpy())
+        edges = torch.from_numpy(boxes.values[:, :, None].copy()).to(job.device)
+        rows, columns = (torch.arange(size, device=job.device) for size in job.images.shape[-2:])
+        in_rows = (edges[:, 0] <= rows) & (rows < edges[:, 2])
+        in_columns = (edges[:, 1] <= columns) & (columns < edges[:, 3])
+        inside = in_rows[:, :, None] & in_columns[:, None, :]
+        answered = torch.from_numpy(boxes.answered).to(job.device)
+
+        def penalty(forward: Forward, batch: Batch) -> Tensor:
+            M_ = forward.saliency(batch.labels).clamp_min(0)
+            total = M_.sum((-2, -1))
+            dead = total <= 0
+            share = (M_ * batch["inside"]).sum((-2, -1)) / total.masked_fill(dead, torch.inf)
+            return parameters.lambda_ * (1 - share) * (batch["answered"] & ~dead)
+
+        return job.fit(penalty, {"inside": inside, "answered": answered})

@@ -1,0 +1,59 @@
+"""RRR: Right for the Right Reasons (Ross, Hughes and Doshi-Velez 2017, arXiv:1703.03717)."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crayon_bench.feedback import FeedbackKind
+from crayon_bench.method import Job, Method
+from crayon_bench.models import Classifier, Forward
+from crayon_bench.parameters import Parameters
+from crayon_bench.training import Batch
+
+
+class RRRParameters(Parameters):
+    """The weight of the explanation term."""
+
+    lambda_: float = Field(
+        default=1000.0,
+        ge=0,
+        alias="lambda",
+        description="λ: weight of the squared input gradient, for input in 0–255; on input in 0–1 the same loss has λ/255²",
+    )
+
+
+class RRR(Method):
+    """Keep the input gradient small where the annotation A says that pixels must not matter.
+
+    With p the predicted probabilities of K classes (eq. 1 of the paper, one-hot labels)::
+
+        L = Σ_n −log p_ny + λ Σ_n Σ_d (A_nd · ∂/∂x_d Σ_k log p_nk)²
+
+    The gradient of Σ_k log p_k with respect to the logits is 1 − K·p, so that the input gradient has a closed form and
+    training needs no double backward.
+
+    Departures: weight decay is Adam's, not the paper's separate term; means over the batch in place of sums, which
+    Adam cannot tell apart. An image without an answer has A = 0.
+    """
+
+    name = "rrr"
+    title = "RRR"
+    summary = "maps of irrelevant pixels, where the input gradient is kept small"
+    source = "Ross, Hughes and Doshi-Velez 2017"
+    asks = (FeedbackKind.IRRELEVANT_MASK,)
+    Parameters = RRRParameters
+
+    def refine(self, job: Job) -> Classifier:
+        """Ask for a mask of every image, then fine-tune."""
+        parameters = job.parameters
+        assert isinstance(parameters, RRRParameters)
+        masks = job.oracle.irrelevant_masks(torch.arange(len(job.images)).numpy())
+        A = torch.from_numpy(masks.values & masks.answered[:, None, None]).to(job.device)
+
+        def penalty(forward: Forward, batch: Batch) -> Tensor:
+            p = forward.logits.softmax(-1)
+            K = p.shape[-1]
+            gradient = forward.input_gradient(1 - K * p)
+            return parameters.lambda_ * (batch["A"].unsqueeze(-3) * gradient).square().sum((-3, -2, -1))
+
+        return job.fit(penalty, {"A": A})
