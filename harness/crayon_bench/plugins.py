@@ -134,8 +134,11 @@ class Registry:
                 rows.append(PluginRow(kind, name, entry.value, _package(entry), error))
         for file, error in self.file_errors.items():
             rows.append(PluginRow("file", file.stem, str(file), "--plugin", error))
-        for failure in hook_failures():
-            rows.append(failure)
+        hooks()
+        failures = {failure.name: failure for failure in hook_failures()}
+        for entry in _hook_entries():
+            fine = PluginRow("hooks", entry.name, entry.value, _package(entry), None)
+            rows.append(failures.get(entry.name, fine))
         return rows + self._rows
 
     def load(self, kind: Kind, name: str) -> type[Any]:
@@ -216,6 +219,14 @@ def _one_line(error: BaseException) -> str:
 _hook_failures: list[PluginRow] = []
 
 
+def _hook_entries() -> list[EntryPoint]:
+    """Return the hook plugins' entry points, the first of each name, ours before others'."""
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=HOOKS_GROUP), key=lambda e: (_package(e) != "crayon-bench", e.name)):
+        found.setdefault(entry.name, entry)
+    return list(found.values())
+
+
 @cache
 def hooks() -> Any:
     """Return the pluggy manager with every importable hook plugin registered; the others are :func:`hook_failures`."""
@@ -225,9 +236,7 @@ def hooks() -> Any:
 
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    for entry in sorted(entry_points(group=HOOKS_GROUP), key=lambda e: (_package(e) != "crayon-bench", e.name)):
-        if manager.has_plugin(entry.name):
-            continue
+    for entry in _hook_entries():
         try:
             manager.register(entry.load(), name=entry.name)
         except BaseException as error:

@@ -181,7 +181,9 @@ def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> None:
     elif section in ("model", "original", "refine"):
         # `original` is a method too, and its parameters are the recipe of the original model: one and the same.
         table = raw.setdefault(section, {})
-    elif section == "protocol" and name in ("selection", "threads"):
+    elif section == "protocol":
+        if name not in ("selection", "threads"):
+            raise UserError(f"--set {key}: there is no such parameter", did_you_mean(name, ("selection", "threads")))
         table = raw
     else:
         table = raw.setdefault("methods", {}).setdefault(section, {})

@@ -28,10 +28,8 @@ def count_dead(maps: Tensor) -> int:
 def saliency_maps(model: Classifier, images: Tensor, labels: Tensor, batch: int = 1024) -> tuple[Tensor, int]:
     """Return max-normalised maps of the labels' logits for all *images* (N, C, H, W), and how many are dead.
 
-    Maps are float32 (N, H, W), in [0, 1].
+    Maps are (N, H, W), in [0, 1], float32 or the model's own precision if that is higher.
     """
-    maps = torch.empty(len(images), *images.shape[-2:], device=images.device)
-    for start in range(0, len(images), batch):
-        part = slice(start, start + batch)
-        maps[part] = max_normalise(model.run(images[part]).saliency(labels[part]))
+    parts = zip(images.split(batch), labels.split(batch), strict=True)
+    maps = torch.cat([max_normalise(model.run(x).saliency(y)) for x, y in parts])
     return maps, count_dead(maps)

@@ -51,8 +51,8 @@ class CrayonAttention(Method):
         M = job.original_maps()
         verdicts = job.oracle.judge_maps(torch.arange(len(M)).numpy(), M.cpu().numpy()).values
         answers = torch.from_numpy(verdicts).to(M.device)
-        alpha = parameters.alpha * (answers == Verdict.YES).float()  # α on R, 0 elsewhere
-        beta = parameters.beta * (answers == Verdict.NO).float()  # β on I, 0 elsewhere
+        alpha = parameters.alpha * (answers == Verdict.YES).to(M.dtype)  # α on R, 0 elsewhere
+        beta = parameters.beta * (answers == Verdict.NO).to(M.dtype)  # β on I, 0 elsewhere
         if not (alpha.any() or beta.any()):
             job.warn("no map was judged yes or no with a positive weight: this is plain training")
             return job.fit()

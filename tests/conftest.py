@@ -1,0 +1,98 @@
+"""Fixtures that several files share."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+TINY = ["--source", "standin", "--set", "original.epochs=1", "--set", "refine.epochs=1"]
+"""Options of a run that takes a second."""
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Call the command line in this process."""
+    from crayon_bench.cli import invoke
+
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = invoke([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def process() -> Callable[..., Result]:
+    """Call the command line in a process of its own."""
+
+    def call(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "crayon_bench", *[str(a) for a in arguments]],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            timeout=300,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, with an empty data root, as a new user does."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    monkeypatch.setenv("CRAYON_BENCH_DATA", str(tmp_path_factory.mktemp("data")))
+
+
+def idx(array: np.ndarray) -> bytes:
+    """Return *array* of unsigned bytes as an idx file."""
+    return struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_mnist(folder: Path, *, train: int = 40, test: int = 1000, packed: bool = True) -> None:
+    """Write four files of MNIST's format with random digits."""
+    random = np.random.RandomState(7)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, n in (("train", train), ("t10k", test)):
+        images = np.zeros((n, 28, 28), np.uint8)
+        images[:, 4:24, 4:24] = random.randint(0, 256, (n, 20, 20))
+        for kind, content in (("images-idx3", images), ("labels-idx1", np.arange(n) % 10)):
+            raw = idx(content)
+            path = folder / f"{name}-{kind}-ubyte{'.gz' if packed else ''}"
+            path.write_bytes(gzip.compress(raw, mtime=0) if packed else raw)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    """A data root with small files of MNIST's format (which are not MNIST, and therefore unverified)."""
+    write_mnist(tmp_path / "root" / "MNIST" / "raw")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def real_mnist() -> Path:
+    """The real MNIST files, which lie outside the project."""
+    if not (SHARED / "MNIST" / "raw").is_dir():
+        pytest.skip("the real MNIST files are not here (../shared/data/MNIST)")
+    return SHARED

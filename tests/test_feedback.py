@@ -1,0 +1,245 @@
+"""The ledger counts, and evidence cannot be reached without it."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import TINY
+from helpers import method
+
+from crayon_bench.dataset import Dataset, Evidence, Source
+from crayon_bench.errors import GuardError
+from crayon_bench.feedback import FeedbackKind, Verdict, feedback_label
+from crayon_bench.guard import method_running
+from crayon_bench.oracle import FeedbackOracle, Masks, Verdicts, close_ledger, open_ledger
+from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
+from crayon_bench_plugins.oracles.simulated import SimulatedOracle
+
+
+class Truth(Evidence):
+    def irrelevant_masks(self, examples):
+        mask = np.zeros((len(examples), 4, 4), bool)
+        mask[:, 0, 0] = True
+        return mask
+
+    def boxes(self, examples):
+        return np.tile([1, 1, 3, 3], (len(examples), 1))
+
+
+def ledger(oracle=None, asks=tuple(FeedbackKind), size=10):
+    oracle = oracle or SimulatedOracle(SimulatedOracle.Parameters(), seed=0)
+    return open_ledger(oracle, Truth(), groups=lambda e: e % 2, asks=frozenset(asks), size=size)
+
+
+def test_the_ledger_counts_answers_by_kind():
+    book = ledger()
+    book.judge_maps(np.arange(5), np.ones((5, 4, 4)))
+    book.judge_maps(np.arange(3), np.ones((3, 4, 4)))
+    book.irrelevant_masks([1, 2])
+    book.boxes(np.arange(4))
+    book.groups([7])
+    receipt = close_ledger(book)
+    assert receipt.by_kind == {"map_verdict": 8, "irrelevant_mask": 2, "box": 4, "group": 1}
+    assert receipt.total == 15
+    assert receipt.verdicts["map_verdict"] == {"yes": 0, "no": 0, "maybe": 8}
+
+
+def test_unanswered_questions_are_not_counted():
+    class Shy(FeedbackOracle):
+        name, title, summary = "shy", "shy", "answers every other question"
+
+        def judge_maps(self, examples, maps, evidence):
+            return Verdicts(np.where(examples % 2, Verdict.UNASKED, Verdict.YES).astype(np.int8))
+
+        def irrelevant_masks(self, examples, evidence):
+            return Masks(evidence.irrelevant_masks(examples), examples % 2 == 0)
+
+    book = ledger(Shy(FeedbackOracle.Parameters(), seed=0))
+    book.judge_maps(np.arange(10), np.ones((10, 4, 4)))
+    book.irrelevant_masks(np.arange(10))
+    receipt = close_ledger(book)
+    assert receipt.by_kind == {"map_verdict": 5, "irrelevant_mask": 5}
+    assert receipt.verdicts["map_verdict"]["yes"] == 5
+
+
+def test_a_kind_that_is_not_declared_is_refused():
+    book = ledger(asks=[FeedbackKind.BOX])
+    book.boxes([0])
+    with pytest.raises(GuardError, match="'irrelevant_mask'"):
+        book.irrelevant_masks([0])
+    assert close_ledger(book).by_kind == {"box": 1}
+
+
+def test_a_closed_ledger_answers_nothing():
+    book = ledger()
+    close_ledger(book)
+    with pytest.raises(GuardError, match="closed"):
+        book.boxes([0])
+
+
+@pytest.mark.parametrize(
+    ("examples", "maps"),
+    [([0, 10], np.ones((2, 4, 4))), ([-1], np.ones((1, 4, 4))), ([0], np.ones((2, 4, 4))), ([0], np.ones((1, 16)))]
+    + [([0], np.full((1, 4, 4), value)) for value in (np.nan, np.inf, -1.0)],
+)
+def test_questions_about_what_is_not_there_are_refused_and_not_counted(examples, maps):
+    book = ledger()
+    with pytest.raises(ValueError, match=r"examples must be|judge_maps wants"):
+        book.judge_maps(examples, maps)
+    assert close_ledger(book).total == 0
+
+
+def test_the_rule_of_the_simulated_oracle_on_random_maps():
+    random = np.random.RandomState(0)
+    maps = random.rand(200, 4, 4) ** 4
+    maps[0] = 0
+    expected = [Verdict.NO if m[0, 0] > 0.2 * m.sum() else Verdict.MAYBE for m in maps.astype(np.float32)]
+    expected[0] = Verdict.MAYBE
+    book = ledger(size=200)
+    assert book.judge_maps(np.arange(200), maps).values.tolist() == expected
+    tally = close_ledger(book).verdicts["map_verdict"]
+    assert 0 < tally["no"] < 200
+    assert tally["yes"] == 0
+
+
+def test_feedback_column():
+    assert feedback_label([FeedbackKind.MAP_VERDICT, FeedbackKind.RELEVANT_MASK]) == "Yes-No, Map"
+    assert feedback_label([FeedbackKind.RELEVANT_MASK, FeedbackKind.IRRELEVANT_MASK]) == "Map"
+    assert feedback_label([]) == "None"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# a method that cheats
+
+WALK = '''
+import gc, types
+import numpy as np, torch
+seen, queue, found = set(), [job], []
+while queue:
+    thing = queue.pop()
+    if id(thing) in seen or isinstance(thing, (types.ModuleType, type)):
+        continue
+    seen.add(id(thing))
+    name = type(thing).__module__ + "." + type(thing).__name__
+    if name.startswith(("crayon_bench.dataset", "crayon_bench_plugins.datasets", "crayon_bench_plugins.oracles")):
+        found.append(name)
+    if isinstance(thing, types.FunctionType):
+        queue += [cell.cell_contents for cell in thing.__closure__ or ()] + list(thing.__defaults__ or ())
+    else:
+        queue += gc.get_referents(thing)
+assert len(seen) > 50, "the walk saw nothing"
+assert not found, f"reached {found}"
+for size in [tuple(t.shape) for t in gc.get_objects() if isinstance(t, torch.Tensor) and t.shape[:1] == (600,)]:
+    pass
+return job.model
+'''
+
+CHEATS = {
+    "loads the data itself": """
+from pathlib import Path
+from crayon_bench import Source
+from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
+found = DecoyMNIST.find(Path("."), Source.STANDIN, strict=False)
+data = DecoyMNIST(DecoyMNIST.Parameters()).load(found)
+return job.model
+""",
+    "makes the evidence itself": """
+import numpy as np
+from crayon_bench_plugins.datasets.decoymnist import DecoyEvidence
+DecoyEvidence().irrelevant_masks(np.arange(3))
+return job.model
+""",
+    "takes the evidence from the runner's frame": """
+import sys
+frame = sys._getframe()
+while "data" not in frame.f_locals:
+    frame = frame.f_back
+frame.f_locals["data"].evidence.boxes(__import__("numpy").arange(3))
+return job.model
+""",
+    "takes the groups from the runner's frame": """
+import sys
+frame = sys._getframe()
+while "data" not in frame.f_locals:
+    frame = frame.f_back
+frame.f_locals["data"].train.groups
+return job.model
+""",
+    "takes the test labels from the runner's frame": """
+import sys
+frame = sys._getframe()
+while "data" not in frame.f_locals:
+    frame = frame.f_back
+frame.f_locals["data"].test.labels
+return job.model
+""",
+    "reads evidence in a thread": """
+import threading
+import numpy as np
+from crayon_bench_plugins.datasets.decoymnist import DecoyEvidence
+errors = []
+def work():
+    try:
+        DecoyEvidence().boxes(np.arange(3))
+    except BaseException as error:
+        errors.append(error)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+if errors:
+    raise errors[0]
+return job.model
+""",
+    "asks for what it does not declare": """
+job.oracle.groups([0, 1, 2])
+return job.model
+""",
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_method_that_cheats_fails_and_says_why(cli, tmp_path, cheat):
+    file = tmp_path / "cheat.py"
+    file.write_text(method("cheat", CHEATS[cheat]))
+    result = cli("run", "--dataset", "decoymnist", "--methods", "cheat", "--seeds", "1", "--plugin", file, *TINY)
+    assert result.code == 1
+    assert "GuardError" in result.err
+    assert "job.oracle" in result.err or "asks" in result.err
+    records = json.loads(cli("runs", "list", "--format", "json").out)
+    assert [r["status"] for r in records] == ["failed"]
+
+
+def test_nothing_that_a_method_is_handed_leads_to_evidence(cli, tmp_path):
+    file = tmp_path / "walker.py"
+    file.write_text(method("walker", WALK))
+    sets = ["--set", "dataset.validation=100", "--set", "protocol.selection=val_accuracy"]
+    for extra in ([], sets):
+        result = cli(
+            "run", "--dataset", "decoymnist", "--methods", "walker", "--seeds", "1", "--plugin", file, *TINY, *extra
+        )
+        assert result.code == 0, result.err
+
+
+def test_a_method_that_asks_is_counted(cli, tmp_path):
+    file = tmp_path / "honest.py"
+    body = "job.oracle.boxes(range(7))\njob.oracle.groups([1, 2])\nreturn job.model"
+    extra = "asks = (FeedbackKind.BOX, FeedbackKind.GROUP)"
+    file.write_text(method("honest", body, extra=extra))
+    cli("run", "--dataset", "decoymnist", "--methods", "honest", "--seeds", "1", "--plugin", file, *TINY)
+    (row,) = [r for r in json.loads(cli("leaderboard", "--format", "json").out)["rows"] if r["method"] == "honest"]
+    assert row["feedback_count"] == {"total": 9, "by_kind": {"box": 7, "group": 2}}
+    assert row["feedback"] == "Bounding box, Group label"
+
+
+def test_the_fence_opens_again_after_the_run():
+    with method_running(), pytest.raises(GuardError):
+        Truth().boxes(np.arange(1))
+    assert len(Truth().boxes(np.arange(1))) == 1
+
+
+def test_every_kind_of_feedback_has_a_yes_or_a_reason():
+    assert issubclass(DecoyMNIST, Dataset)
+    assert set(DecoyMNIST.evidence) == set(FeedbackKind)
+    assert DecoyMNIST.unable(FeedbackKind.BOX) is None
+    assert "pixels" in DecoyMNIST.unable(FeedbackKind.RELEVANT_MASK)
+    assert Source("auto") is Source.AUTO

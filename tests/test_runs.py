@@ -1,0 +1,307 @@
+"""Runs and their records: continue, repeat, fail, interrupt."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import TINY
+from helpers import method
+
+SWEEP = ["run", "--dataset", "decoymnist", "--methods", "original,crayon-attention,rrr,energy,train-more", "--seeds", "2"]
+
+
+def run_files(store: Path) -> dict[str, Path]:
+    return {folder.name: folder for folder in sorted((store / "runs").iterdir()) if not folder.name.startswith(".")}
+
+
+def numbers(store: Path) -> dict[str, tuple]:
+    """Everything that a result consists of, per run: metrics, feedback, every prediction."""
+    found = {}
+    for name, folder in run_files(store).items():
+        record = json.loads((folder / "record.json").read_text())
+        predictions = folder / "predictions.parquet"
+        table = pq.read_table(predictions).to_pydict() if predictions.exists() else None
+        found[name] = (record["status"], record["metrics"], record["feedback"], table)
+    return found
+
+
+def trained(store: Path) -> dict[str, str]:
+    return {name: json.loads((folder / "record.json").read_text())["finished"] for name, folder in run_files(store).items()}
+
+
+def test_a_second_run_trains_nothing_and_prints_the_same_table(cli):
+    first = cli(*SWEEP, *TINY)
+    assert first.code == 0, first.err
+    stamp = {name: (folder / "record.json").stat().st_mtime_ns for name, folder in run_files(Path("crayon-runs")).items()}
+    second = cli(*SWEEP, *TINY)
+    assert second.code == 0
+    assert second.out == first.out
+    assert stamp == {n: (f / "record.json").stat().st_mtime_ns for n, f in run_files(Path("crayon-runs")).items()}
+    assert "[1/" not in second.err
+
+
+def test_look_up_happens_before_data_are_loaded(cli, monkeypatch):
+    from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
+
+    cli(*SWEEP, *TINY)
+    monkeypatch.setattr(DecoyMNIST, "load", lambda *a: pytest.fail("loaded"))
+    assert cli(*SWEEP, *TINY).code == 0
+
+
+def test_same_seed_same_predictions_and_other_seed_others(cli):
+    for store in ("a", "b"):
+        cli(*SWEEP, *TINY, "--store", store)
+    assert numbers(Path("a")) == numbers(Path("b"))
+    values = [n[1]["sample_accuracy"]["value"] for k, n in numbers(Path("a")).items() if ".original." in k]
+    assert len(set(values)) == 2
+
+
+def test_the_result_of_a_method_does_not_depend_on_its_company(cli):
+    cli(*SWEEP, *TINY, "--store", "all")
+    cli("run", "--dataset", "decoymnist", "--methods", "energy", "--seeds", "1,", *TINY, "--store", "alone")
+    (name,) = run_files(Path("alone"))
+    assert numbers(Path("alone"))[name] == numbers(Path("all"))[name]
+
+
+def test_the_original_model_is_made_once_per_seed_and_shared(cli):
+    cli(*SWEEP, *TINY)
+    models = [p for p in Path("crayon-runs/artifacts").iterdir() if p.is_dir()]
+    assert len(models) == 2
+    logs = [(f / "log.txt").read_text() for f in run_files(Path("crayon-runs")).values()]
+    assert sum("trained" in log for log in logs) == 2
+    assert sum("reused" in log for log in logs) == 8
+
+
+def test_two_stores_merge_by_copying(cli):
+    cli("run", "--dataset", "decoymnist", "--methods", "original", "--seeds", "2", *TINY, "--store", "a")
+    cli("run", "--dataset", "decoymnist", "--methods", "train-more", "--seeds", "2", *TINY, "--store", "b")
+    shutil.copytree("a", "b", dirs_exist_ok=True)
+    rows = {r["method"]: r for r in json.loads(cli("leaderboard", "--store", "b", "--format", "json").out)["rows"]}
+    assert rows["original"]["status"] == rows["train-more"]["status"] == "ok"
+
+
+def start(store: Path, *extra: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "crayon_bench", *SWEEP, "--source", "standin", "--set", "original.epochs=4"]
+    command += ["--set", "refine.epochs=6", "--store", str(store), *extra]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_at_random_moments_and_continued_gives_the_same_numbers_bit_for_bit(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    begin = time.monotonic()
+    assert start(whole).wait(timeout=300) == 0
+    length = time.monotonic() - begin
+    chance = random.Random(os.getpid())
+    finished: dict[str, str] = {}
+    for _ in range(6):
+        process = start(broken)
+        time.sleep(chance.uniform(0.3, 1.0) * length)
+        process.kill()
+        process.wait()
+        if (broken / "runs").exists():
+            now = trained(broken)
+            assert {n: now[n] for n in finished} == finished  # what was done was not done again
+            finished = now
+    last = start(broken)
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    assert numbers(broken) == numbers(whole)
+
+
+def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
+    store = tmp_path / "store"
+    process = start(store, "--set", "refine.epochs=3000")
+    deadline = time.monotonic() + 120
+    while not (store / "runs").exists() or not run_files(store):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert "The same command continues" in err
+    statuses = [n[0] for n in numbers(store).values()]
+    assert statuses.count("interrupted") == 1
+    assert statuses.count("ok") >= 1
+    rest = start(store)
+    _, err = rest.communicate(timeout=300)
+    assert rest.returncode == 0, err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# failures
+
+BAD = {
+    "raises": ("raise RuntimeError('the cat\\nsat on it')", "RuntimeError: the cat sat on it"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "returns nothing": ("return None", "must return a model"),
+    "returns NaN": (
+        "with torch.no_grad():\n    job.model.weights[0].fill_(float('nan'))\nreturn job.model",
+        "not all finite",
+    ),
+    "returns a wrong shape": (
+        "return torch.nn.Sequential(job.model, torch.nn.Linear(10, 3))",
+        "logits are (600, 3), not (600, 10)",
+    ),
+    "diverges": (
+        "return job.fit(lambda forward, batch: forward.logits.sum(-1) * float('inf'))",
+        "TrainingError: the loss is",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_method_that_fails_is_reported_and_the_rest_goes_on(cli, tmp_path, case):
+    body, message = BAD[case]
+    file = tmp_path / "bad.py"
+    file.write_text(method("bad", body))
+    arguments = ["run", "--dataset", "decoymnist", "--methods", "bad,train-more", "--seeds", "1", "--plugin", file, *TINY]
+    result = cli(*arguments)
+    assert result.code == 1
+    assert message in result.err
+    assert "Traceback" not in result.err + result.out
+    assert "failed" in result.out
+    statuses = {name.split(".")[1]: n[0] for name, n in numbers(Path("crayon-runs")).items()}
+    assert statuses == {"bad": "failed", "train-more": "ok"}
+    (name,) = [name for name in run_files(Path("crayon-runs")) if ".bad." in name]
+    assert "Traceback" in cli("runs", "show", name, "--log").out
+
+
+def test_rerun(cli, tmp_path):
+    file = tmp_path / "flaky.py"
+    flag = tmp_path / "mended"
+    body = f"from pathlib import Path\nif not Path({str(flag)!r}).exists():\n    raise OSError('not yet')\nreturn job.model"
+    file.write_text(method("flaky", body))
+    base = ["run", "--dataset", "decoymnist", "--methods", "original,flaky", "--seeds", "1", "--plugin", file, *TINY]
+    assert cli(*base).code == 1
+    before = trained(Path("crayon-runs"))
+    flag.touch()
+    assert cli(*base, "--rerun", "missing").code == 1  # the failure stands
+    assert trained(Path("crayon-runs")) == before
+    time.sleep(1.1)  # records keep whole seconds
+    assert cli(*base).code == 0  # failed runs are tried again
+    after = trained(Path("crayon-runs"))
+    assert [name.split(".")[1] for name in after if after[name] != before[name]] == ["flaky"]
+    time.sleep(1.1)
+    assert cli(*base, "--rerun", "all").code == 0
+    again = trained(Path("crayon-runs"))
+    assert all(again[name] != after[name] for name in after)
+
+
+def test_what_a_plugin_prints_and_changes_does_not_leak(cli, tmp_path):
+    import torch
+
+    body = """
+import random
+print("garbage")
+random.seed(1); torch.manual_seed(1); torch.set_num_threads(2); torch.set_default_dtype(torch.float64)
+torch.set_grad_enabled(False)
+return job.model
+"""
+    file = tmp_path / "messy.py"
+    file.write_text(method("messy", body))
+    state, threads = random.getstate(), torch.get_num_threads()
+    torch_state = torch.random.get_rng_state()
+    result = cli("run", "--dataset", "decoymnist", "--methods", "messy", "--seeds", "1", "--plugin", file, *TINY)
+    assert result.code == 0, result.err
+    assert "garbage" not in result.out
+    assert random.getstate() == state
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == (threads, torch.float32, True)
+    (name,) = run_files(Path("crayon-runs"))
+    assert "garbage" in cli("runs", "show", name, "--log").out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# damage
+
+
+def test_damaged_records_and_artifacts_are_set_aside_and_remade(cli):
+    first = cli(*SWEEP, *TINY)
+    expected = numbers(Path("crayon-runs"))
+    name = next(n for n in expected if ".rrr." in n)
+    record = Path("crayon-runs/runs") / name / "record.json"
+    record.write_text(record.read_text()[:100])
+    for artifact in Path("crayon-runs/artifacts").glob("*/tensors.safetensors"):
+        content = bytearray(artifact.read_bytes())
+        content[len(content) // 2] ^= 1
+        artifact.write_bytes(content)
+    again = cli(*SWEEP, *TINY)
+    assert again.code == 0
+    assert "record" in again.err
+    assert "artifact" in again.err
+    assert "damaged" in again.err
+    assert again.out == first.out
+    assert numbers(Path("crayon-runs")) == expected
+
+
+def test_a_newer_schema_is_refused(cli):
+    cli(*SWEEP, *TINY)
+    Path("crayon-runs/store.json").write_text('{"schema": 99}')
+    for command in (SWEEP + TINY, ["leaderboard"], ["runs", "list"]):
+        result = cli(*command)
+        assert result.code == 2
+        assert "schema is 99" in result.err
+        assert len(result.err.strip().splitlines()) == (2 if command[0] == "run" else 1)
+
+
+def test_the_store_of_a_newer_record_is_refused_too(cli):
+    cli(*SWEEP, *TINY)
+    record = next(Path("crayon-runs/runs").glob("*/record.json"))
+    record.write_text(record.read_text().replace('"schema": 1', '"schema": 99', 1))
+    assert cli("leaderboard").code == 2
+    assert record.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the next test covers a store that cannot be made")
+def test_an_unwritable_store_is_the_users_mistake(cli, tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    result = cli(*SWEEP, *TINY, "--store", folder / "store")
+    assert result.code == 2
+    assert "cannot be written" in result.err
+
+
+def test_a_store_that_cannot_be_made_is_the_users_mistake(cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = cli(*SWEEP, *TINY, "--store", tmp_path / "file" / "store")
+    assert result.code == 2
+    assert "cannot be written" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_records_name_everything(cli):
+    cli("run", "--dataset", "decoymnist", "--methods", "rrr", "--seeds", "1", *TINY, "--set", "rrr.lambda=7")
+    (record,) = json.loads(cli("runs", "list", "--format", "json").out)
+    c = record["coordinates"]
+    assert c["dataset"]["source"] == "standin"
+    assert c["method"] == {
+        "name": "rrr", "version": 1, "parameters": {"lambda": 7.0},
+        "recipe": {"epochs": 1, "batch": 32, "lr": 1e-3, "lr_decay": 0.95, "weight_decay": 1e-4},
+    }  # fmt: skip
+    assert (c["seed"], c["selection"], c["budget"], c["weights"]) == (0, "last", None, None)
+    assert record["overrides"] == {"original.epochs": 1, "refine.epochs": 1, "rrr.lambda": 7}
+    assert record["feedback"]["by_kind"] == {"irrelevant_mask": 1197}
+    assert {"torch", "python", "device", "commit", "crayon_bench"} <= set(record["environment"])
+    assert sum(g["total"] for g in record["groups"]) == 600
+
+
+def test_selection_on_validation_is_part_of_the_key_and_never_sees_the_test_set(cli):
+    base = ["run", "--dataset", "decoymnist", "--methods", "train-more", "--seeds", "1", *TINY, "--set", "refine.epochs=3"]
+    result = cli(*base, "--set", "protocol.selection=val_accuracy")
+    assert result.code == 1
+    assert "needs a validation split" in result.err
+    assert cli(*base, "--set", "protocol.selection=val_accuracy", "--set", "dataset.validation=200").code == 0
+    assert cli(*base, "--set", "dataset.validation=200").code == 0
+    result = cli(*base, "--set", "protocol.selection=val_wga", "--set", "dataset.validation=200")
+    assert result.code == 1
+    assert "no validation examples" in result.err
