@@ -1,6 +1,6 @@
 """Plugins that misbehave, as source text for ``--plugin FILE``."""
 
-METHOD = '''
+METHOD = """
 import torch
 from crayon_bench import FeedbackKind, Method
 class Mine(Method):
@@ -10,7 +10,7 @@ class Mine(Method):
     {extra}
     def refine(self, job):
 {body}
-'''
+"""
 
 
 def method(name: str, body: str, *, extra: str = "", title: str | None = None) -> str:

@@ -75,7 +75,17 @@ def test_json_is_the_contract(cli, full):
     assert (board["schema"], board["board"], board["source"]) == (1, "table2", {"decoymnist": "real"})
     assert [row["method"] for row in board["rows"]] == list(SCORES)
     for row in board["rows"]:
-        assert {"dataset", "method", "label", "feedback", "feedback_count", "metrics", "status", "reason", "published"} <= set(row)
+        assert {
+            "dataset",
+            "method",
+            "label",
+            "feedback",
+            "feedback_count",
+            "metrics",
+            "status",
+            "reason",
+            "published",
+        } <= set(row)
         values = SCORES[row["method"]]
         metric = row["metrics"]["sample_accuracy"]
         assert metric["mean"] == pytest.approx(statistics.mean(values))
@@ -108,13 +118,17 @@ def test_best_and_second_best_are_marked_in_every_format(cli, full):
 def test_ties_share_a_mark_and_lower_can_be_better(cli, full):
     tied = [r for r in full if r.method != "energy"] + [record("energy", s, v) for s, v in enumerate(SCORES["rrr"])]
     save(tied)
-    marks = {k: r["metrics"]["sample_accuracy"]["mark"] for k, r in rows(cli("leaderboard", "--format", "json")).items()}
+    marks = {
+        k: r["metrics"]["sample_accuracy"]["mark"] for k, r in rows(cli("leaderboard", "--format", "json")).items()
+    }
     assert marks["RRR"] == marks["Energy loss"] == "best"
     assert marks["CRAYON-Attention"] == "second"
     for r in tied:
         r.metrics["sample_accuracy"].direction = "lower"
     save(tied)
-    marks = {k: r["metrics"]["sample_accuracy"]["mark"] for k, r in rows(cli("leaderboard", "--format", "json")).items()}
+    marks = {
+        k: r["metrics"]["sample_accuracy"]["mark"] for k, r in rows(cli("leaderboard", "--format", "json")).items()
+    }
     assert marks["Train More"] == "best"
 
 
@@ -147,7 +161,7 @@ def test_a_stand_in_has_its_own_table_its_name_on_it_and_no_published_number(cli
 
 
 def test_another_protocol_has_its_own_table_and_a_remark_on_the_published_numbers(cli, full):
-    save(full + [record("rrr", 0, 33.0, protocol="quick")])
+    save([*full, record("rrr", 0, 33.0, protocol="quick")])
     text = cli("leaderboard", "--format", "markdown", "--protocol", "quick").out
     assert "33.00" in text
     assert "measured with protocol paper unchanged; this is not it" in text
@@ -204,7 +218,12 @@ def test_unverified_data_stand_under_the_table(cli, full):
 
 def test_foreign_text_cannot_break_a_table(cli, full):
     name = "A|B <i>&_{x}% \\cite $y$ [red]z[/red]"
-    save([*full, *[record("mine", s, 1.0, title={"method": name, "dataset": "D", "oracle": "simulated"}) for s in range(3)]])
+    save(
+        [
+            *full,
+            *[record("mine", s, 1.0, title={"method": name, "dataset": "D", "oracle": "simulated"}) for s in range(3)],
+        ]
+    )
     assert name in cli("leaderboard").out
     markdown = cli("leaderboard", "--format", "markdown").out
     assert r"A\|B \<i\>&\_{x}% \\cite $y$ \[red\]z\[/red\]" in markdown
@@ -219,7 +238,9 @@ def test_output_file_and_board_file(cli, full, tmp_path):
     assert cli("leaderboard", "--format", "markdown", "--output", target).code == 0
     assert target.read_text() == cli("leaderboard", "--format", "markdown").out
     mine = tmp_path / "mine.toml"
-    mine.write_text('schema = 1\nname = "mine"\ntitle = "Mine"\ndatasets = ["decoymnist"]\nmethods = ["energy"]\nmetrics = ["acc"]\n')
+    mine.write_text(
+        'schema = 1\nname = "mine"\ntitle = "Mine"\ndatasets = ["decoymnist"]\nmethods = ["energy"]\nmetrics = ["acc"]\n'
+    )
     board = json.loads(cli("leaderboard", "--board", mine, "--format", "json").out)
     assert board["rows"][0]["method"] == "energy"
     assert len(board["rows"]) == 5  # the others follow

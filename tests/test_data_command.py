@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_mnist
 from PIL import Image
 
+from conftest import write_mnist
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
 
 
@@ -77,7 +77,14 @@ def test_prepare_tries_the_next_source(cli, published, server, tmp_path):
     bad.mkdir()
     for file in DecoyMNIST.files:
         (bad / file.packed).write_text("<!DOCTYPE html><html>Quota exceeded</html>")
-    mirrors = ["--mirror", server(bad), "--mirror", server(tmp_path / "empty-there-is-nothing"), "--mirror", server(published)]
+    mirrors = [
+        "--mirror",
+        server(bad),
+        "--mirror",
+        server(tmp_path / "empty-there-is-nothing"),
+        "--mirror",
+        server(published),
+    ]
     result = cli("data", "prepare", "decoymnist", *mirrors)
     assert result.code == 0
     assert result.err.count("an HTML page came in place of the file") == 4

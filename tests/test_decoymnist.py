@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import idx, write_mnist
 
+from conftest import idx, write_mnist
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench_plugins.datasets.decoymnist import CORNERS, DecoyMNIST
@@ -133,7 +133,11 @@ BROKEN = {
     "corrupt gzip": (0, lambda old: old[:200] + b"\xff\x00\xff" + old[203:], "corrupt|truncated"),
     "not gzip": (1, lambda old: b"<html>not here</html>", "corrupt"),
     "empty": (1, lambda old: b"", "truncated"),
-    "wrong magic": (1, lambda old: gzip.compress(idx(np.zeros((40, 1), np.uint8))), "wrong magic number 2050, expected 2049"),
+    "wrong magic": (
+        1,
+        lambda old: gzip.compress(idx(np.zeros((40, 1), np.uint8))),
+        "wrong magic number 2050, expected 2049",
+    ),
     "too few items": (1, lambda old: gzip.compress(gzip.decompress(old)[:-3]), "truncated: 37 bytes of data"),
     "too many items": (1, lambda old: gzip.compress(gzip.decompress(old) + b"x"), "too long"),
     "wrong size": (0, lambda old: gzip.compress(idx(np.zeros((40, 8, 8), np.uint8))), "8×8"),

@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import TINY
-from helpers import method
 
+from conftest import TINY
 from crayon_bench.dataset import Dataset, Evidence, Source
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict, feedback_label
@@ -14,6 +13,7 @@ from crayon_bench.guard import method_running
 from crayon_bench.oracle import FeedbackOracle, Masks, Verdicts, close_ledger, open_ledger
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle
+from helpers import method
 
 
 class Truth(Evidence):
@@ -111,7 +111,7 @@ def test_feedback_column():
 # ---------------------------------------------------------------------------------------------------------------------
 # a method that cheats
 
-WALK = '''
+WALK = """
 import gc, types
 import numpy as np, torch
 seen, queue, found = set(), [job], []
@@ -132,7 +132,7 @@ assert not found, f"reached {found}"
 for size in [tuple(t.shape) for t in gc.get_objects() if isinstance(t, torch.Tensor) and t.shape[:1] == (600,)]:
     pass
 return job.model
-'''
+"""
 
 CHEATS = {
     "loads the data itself": """

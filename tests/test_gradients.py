@@ -184,7 +184,9 @@ def test_energy_equals_its_definition(seed):
     images, labels = batch(seed)
     random = np.random.RandomState(seed)
     top, left = random.randint(0, 3, len(images)), random.randint(0, 3, len(images))
-    boxes = np.stack([top, left, top + 1 + random.randint(0, 4, len(images)), left + 1 + random.randint(0, 3, len(images))], 1)
+    boxes = np.stack(
+        [top, left, top + 1 + random.randint(0, 4, len(images)), left + 1 + random.randint(0, 3, len(images))], 1
+    )
     answered = random.rand(len(images)) > 0.3
     penalty, feedback, _ = capture_penalty(
         "energy", {"lambda": 2.5}, images, labels, original=ours, oracle=Answers(boxes=boxes, answered=answered)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from conftest import TINY
 
 RUN = ["run", "--dataset", "decoymnist"]
@@ -20,7 +21,10 @@ MISTAKES = {
     "protocol": ([*RUN, "--protocol", "papper"], "did you mean 'paper'?"),
     "protocol file": ([*RUN, "--protocol", "./none.toml"], "there is no such file"),
     "parameter": ([*RUN, "--set", "rrr.lamda=3"], "rrr.lamda: there is no such parameter — did you mean 'lambda'?"),
-    "recipe key": ([*RUN, "--set", "refine.epoch=3"], "refine.epoch: there is no such parameter; did you mean 'epochs'?"),
+    "recipe key": (
+        [*RUN, "--set", "refine.epoch=3"],
+        "refine.epoch: there is no such parameter; did you mean 'epochs'?",
+    ),
     "dataset key": ([*RUN, "--set", "dataset.sed=3"], "dataset.sed: there is no such parameter; did you mean 'seed'?"),
     "oracle key": ([*RUN, "--set", "oracle.no_abov=1"], "did you mean 'no_above'?"),
     "section": ([*RUN, "--set", "rrrr.lambda=3"], "there is no method or section 'rrrr' — did you mean 'rrr'?"),
@@ -52,7 +56,10 @@ MISTAKES = {
     "import": (["data", "import", "decoymnist", "nowhere"], "nowhere: there is no such file or folder"),
     "verify": (["data", "verify", "decoymnist"], "crayon-bench data prepare decoymnist"),
     "show": (["data", "show", "decoymnist", "--output", "no/such/folder.png"], "cannot be written"),
-    "show set": (["data", "show", "decoymnist", "--output", "x.png", "--set", "rrr.lambda=1"], "only dataset.PARAMETER"),
+    "show set": (
+        ["data", "show", "decoymnist", "--output", "x.png", "--set", "rrr.lambda=1"],
+        "only dataset.PARAMETER",
+    ),
 }
 
 
@@ -170,7 +177,11 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     import sys
 
     done = subprocess.run(
-        f"{sys.executable} -m crayon_bench plugins list | head -1", shell=True, capture_output=True, text=True, check=True
+        f"{sys.executable} -m crayon_bench plugins list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import TINY
 from helpers import method
 
@@ -47,7 +48,9 @@ def test_all_names_of_the_contract_are_registered(cli):
     assert "broken" not in cli("plugins", "list", "--load").out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"], ["run", "--help"], ["--version"], ["data", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plugins", "list"], ["run", "--help"], ["--version"], ["data", "--help"]]
+)
 def test_nothing_heavy_is_imported(arguments):
     code = (
         "import sys\nfrom crayon_bench.cli import invoke\n"
@@ -87,7 +90,11 @@ def test_a_third_partys_method_is_listed_run_and_ranked(third_party, process):
 BROKEN = {
     "no module": ({}, "[crayon_bench.methods]\nbad = nowhere.at_all:Mine\n", "No module named 'nowhere'"),
     "no class": ({"bad.py": "x = 1\n"}, "[crayon_bench.methods]\nbad = bad:Mine\n", "no attribute 'Mine'"),
-    "missing package": ({"bad.py": "import tensorflow_x\n"}, "[crayon_bench.methods]\nbad = bad:Mine\n", "'tensorflow_x'"),
+    "missing package": (
+        {"bad.py": "import tensorflow_x\n"},
+        "[crayon_bench.methods]\nbad = bad:Mine\n",
+        "'tensorflow_x'",
+    ),
     "syntax": ({"bad.py": "def f(:\n"}, "[crayon_bench.methods]\nbad = bad:Mine\n", "SyntaxError"),
 }
 
@@ -172,7 +179,9 @@ def run_finished(record):
 
 
 def test_broken_hooks_do_not_stop_anything(third_party, process):
-    source = "from crayon_bench import hookimpl\n@hookimpl\ndef epoch_finished(loss):\n    raise ValueError('display')\n"
+    source = (
+        "from crayon_bench import hookimpl\n@hookimpl\ndef epoch_finished(loss):\n    raise ValueError('display')\n"
+    )
     env = third_party(
         "theirs", {"bad_hook.py": "import nothing_here", "worse.py": source},
         "[crayon_bench.hooks]\nbad = bad_hook\nworse = worse\n",

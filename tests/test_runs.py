@@ -12,10 +12,19 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from conftest import TINY
 from helpers import method
 
-SWEEP = ["run", "--dataset", "decoymnist", "--methods", "original,crayon-attention,rrr,energy,train-more", "--seeds", "2"]
+SWEEP = [
+    "run",
+    "--dataset",
+    "decoymnist",
+    "--methods",
+    "original,crayon-attention,rrr,energy,train-more",
+    "--seeds",
+    "2",
+]
 
 
 def run_files(store: Path) -> dict[str, Path]:
@@ -34,13 +43,17 @@ def numbers(store: Path) -> dict[str, tuple]:
 
 
 def trained(store: Path) -> dict[str, str]:
-    return {name: json.loads((folder / "record.json").read_text())["finished"] for name, folder in run_files(store).items()}
+    return {
+        name: json.loads((folder / "record.json").read_text())["finished"] for name, folder in run_files(store).items()
+    }
 
 
 def test_a_second_run_trains_nothing_and_prints_the_same_table(cli):
     first = cli(*SWEEP, *TINY)
     assert first.code == 0, first.err
-    stamp = {name: (folder / "record.json").stat().st_mtime_ns for name, folder in run_files(Path("crayon-runs")).items()}
+    stamp = {
+        name: (folder / "record.json").stat().st_mtime_ns for name, folder in run_files(Path("crayon-runs")).items()
+    }
     second = cli(*SWEEP, *TINY)
     assert second.code == 0
     assert second.out == first.out
@@ -164,7 +177,18 @@ def test_a_method_that_fails_is_reported_and_the_rest_goes_on(cli, tmp_path, cas
     body, message = BAD[case]
     file = tmp_path / "bad.py"
     file.write_text(method("bad", body))
-    arguments = ["run", "--dataset", "decoymnist", "--methods", "bad,train-more", "--seeds", "1", "--plugin", file, *TINY]
+    arguments = [
+        "run",
+        "--dataset",
+        "decoymnist",
+        "--methods",
+        "bad,train-more",
+        "--seeds",
+        "1",
+        "--plugin",
+        file,
+        *TINY,
+    ]
     result = cli(*arguments)
     assert result.code == 1
     assert message in result.err
@@ -216,7 +240,11 @@ return job.model
     assert "garbage" not in result.out
     assert random.getstate() == state
     assert torch.equal(torch.random.get_rng_state(), torch_state)
-    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == (threads, torch.float32, True)
+    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == (
+        threads,
+        torch.float32,
+        True,
+    )
     (name,) = run_files(Path("crayon-runs"))
     assert "garbage" in cli("runs", "show", name, "--log").out
 
@@ -262,7 +290,9 @@ def test_the_store_of_a_newer_record_is_refused_too(cli):
     assert record.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the next test covers a store that cannot be made")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="root may write anywhere; the next test covers a store that cannot be made"
+)
 def test_an_unwritable_store_is_the_users_mistake(cli, tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
@@ -296,7 +326,18 @@ def test_records_name_everything(cli):
 
 
 def test_selection_on_validation_is_part_of_the_key_and_never_sees_the_test_set(cli):
-    base = ["run", "--dataset", "decoymnist", "--methods", "train-more", "--seeds", "1", *TINY, "--set", "refine.epochs=3"]
+    base = [
+        "run",
+        "--dataset",
+        "decoymnist",
+        "--methods",
+        "train-more",
+        "--seeds",
+        "1",
+        *TINY,
+        "--set",
+        "refine.epochs=3",
+    ]
     result = cli(*base, "--set", "protocol.selection=val_accuracy")
     assert result.code == 1
     assert "needs a validation split" in result.err

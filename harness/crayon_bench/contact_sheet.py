@@ -19,7 +19,9 @@ def draw(title: str, found: Found, data: LoadedData, per_class: int) -> bytes:
     classes = len(data.class_names)
     sheet = Image.new("RGB", (_MARGIN * 2 + _LABEL + 2 * block + _GAP, _HEAD + classes * cell_h + _MARGIN), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default()
-    kind = "STAND-IN data" if found.source is Source.STANDIN else "real data" + ("" if found.verified else ", UNVERIFIED")
+    kind = (
+        "STAND-IN data" if found.source is Source.STANDIN else "real data" + ("" if found.verified else ", UNVERIFIED")
+    )
     pen.text((_MARGIN, 4), f"{title} — {kind}".replace("—", "-"), fill="black", font=font)
     for number, (name, split) in enumerate((("training", data.train), ("test", data.test))):
         left = _MARGIN + _LABEL + number * (block + _GAP)
@@ -29,7 +31,9 @@ def draw(title: str, found: Found, data: LoadedData, per_class: int) -> bytes:
             if number == 0:
                 pen.text((_MARGIN, top + cell_h // 2 - 6), f"class {class_name}", fill="black", font=font)
             for column, position in enumerate(np.flatnonzero(split.labels == label)[:per_class]):
-                picture = _picture(split, int(position)).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+                picture = _picture(split, int(position)).resize(
+                    (width * scale, height * scale), Image.Resampling.NEAREST
+                )
                 sheet.paste(picture, (left + column * cell_w, top))
     out = io.BytesIO()
     sheet.save(out, format="PNG")

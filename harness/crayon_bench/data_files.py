@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import platformdirs
 
@@ -95,7 +95,7 @@ def open_plain(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, unpacking ``.gz``. Whatever is wrong with it becomes a UserError."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            yield stream
+            yield cast("IO[bytes]", stream)
     except EOFError:
         raise UserError(f"{path}: truncated: it ends too early", "fetch it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -191,7 +191,7 @@ def _fetch(url: str, target: Path, file: DataFile) -> None:
 def import_files(
     dataset: type[Dataset], source: Path, root: Path, *, accept_unverified: bool, say: Callable[[str], None]
 ) -> Path:
-    """Copy the data set's files from *source* (a folder, a file, a zip or tar archive) into *root*; return the folder.
+    """Copy the data set's files from *source* (folder, file, zip or tar) into *root*; return their folder.
 
     All files are checked before the first is copied. One without its published checksum is refused unless
     *accept_unverified*, and is then noted in :data:`ACCEPTED`. Raises UserError.

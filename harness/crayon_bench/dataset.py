@@ -2,8 +2,8 @@
 
 To add a dataset, subclass :class:`Dataset`, set the class attributes, and write two methods:
 
-* ``find(root, source, strict=…)``, a class method, says which data there are, without decoding them. It returns a :class:`Found`, whose
-  ``content`` hash goes into every run's key; two different contents must never hash alike.
+* ``find(root, source, strict=…)``, a class method, says which data there are, without decoding them. It returns a
+  :class:`Found`, whose ``content`` hash goes into every run's key; two different contents must never hash alike.
 * ``load(found)`` decodes them into a :class:`LoadedData`.
 
 Optional: ``protocols`` (a folder of TOML files; ``paper`` is the default on real data, ``quick`` on a stand-in),
@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.guard import require_open
-from crayon_bench.parameters import Parameters
-
+from crayon_bench.parameters import Parameters as AnyParameters
 
 
 class Source(StrEnum):
@@ -73,7 +72,9 @@ class Split:
 
     __slots__ = ("_groups", "_images", "_labels", "ids")
 
-    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64], groups: NDArray[np.int64], ids: Sequence[str]) -> None:
+    def __init__(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], groups: NDArray[np.int64], ids: Sequence[str]
+    ) -> None:
         require_open("a data set's splits")
         n = len(images)
         if images.ndim != 4 or images.dtype != np.uint8:
@@ -195,9 +196,9 @@ class Dataset(ABC):
     folders: ClassVar[tuple[str, ...]] = ()
     """Where :attr:`files` are looked for under the data root; ``data prepare`` and ``import`` put them in the first."""
     files: ClassVar[tuple[DataFile, ...]] = ()
-    Parameters: ClassVar[type[Parameters]] = Parameters
+    Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: AnyParameters) -> None:
         self.parameters = parameters
 
     @classmethod

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from crayon_bench.feedback import FeedbackKind
-from crayon_bench.parameters import Parameters
+from crayon_bench.parameters import Parameters as AnyParameters
 from crayon_bench.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Job:
     classes: int
     oracle: "MeteredOracle"
     recipe: "Recipe"
-    parameters: Parameters
+    parameters: AnyParameters
     device: str
     report: Callable[[str], None]
     base_seed: int
@@ -71,9 +71,7 @@ class Job:
         """Return the seed of an axis of randomness; the same for every method, so that methods are paired."""
         return derive_seed(self.base_seed, axis)
 
-    def fit(
-        self, penalty: "Penalty | None" = None, feedback: "Mapping[str, Tensor] | None" = None
-    ) -> "Classifier":
+    def fit(self, penalty: "Penalty | None" = None, feedback: "Mapping[str, Tensor] | None" = None) -> "Classifier":
         """Train :attr:`model` by :attr:`recipe` on cross-entropy plus *penalty*, and return it.
 
         penalty: ``penalty(forward, batch)`` → (B,), one term per example of the batch; see
@@ -133,7 +131,7 @@ class Method(ABC):
     """False if the protocol's ``[refine]`` recipe does not concern it."""
     baseline: ClassVar[bool] = False
     """True for what is compared with, not a mitigation: its Feedback column shows ``-``."""
-    Parameters: ClassVar[type[Parameters]] = Parameters
+    Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
     def skip(self, setting: Setting) -> str | None:
         """Return why this method does not apply to *setting*, or None if it does. Extend with ``super().skip()``."""

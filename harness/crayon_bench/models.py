@@ -7,6 +7,7 @@ seeds of one cell) are computed at once. Without stacking, the leading dimension
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class MLP(Classifier):
         generator = torch.Generator().manual_seed(seed)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             self.weights.append(torch.randn(outputs, inputs, generator=generator) * spec.init_std)
             self.biases.append(torch.randn(outputs, generator=generator) * spec.init_std)
 
@@ -99,7 +100,8 @@ class MLPForward(Forward):
         u = seed
         for W, gate in zip(reversed(self.weights[1:]), reversed(self.gates), strict=True):
             u = (u @ W) * gate
-        return (u @ self.weights[0]).unflatten(-1, self.shape)
+        gradient = u @ self.weights[0]
+        return gradient.view(*gradient.shape[:-1], *self.shape)
 
     def saliency(self, labels: Tensor) -> Tensor:
         """|input gradient| of the labels' logits (Baehrens et al. 2010), summed over channels."""

@@ -22,7 +22,7 @@ from crayon_bench.dataset import Dataset, Evidence
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.guard import answering
-from crayon_bench.parameters import Parameters
+from crayon_bench.parameters import Parameters as AnyParameters
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -73,9 +73,9 @@ class FeedbackOracle(ABC):
     summary: ClassVar[str]
     version: ClassVar[int] = 1
     """Raise it when the same question gets another answer; it is part of every run's key."""
-    Parameters: ClassVar[type[Parameters]] = Parameters
+    Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
-    def __init__(self, parameters: Parameters, *, seed: int) -> None:
+    def __init__(self, parameters: AnyParameters, *, seed: int) -> None:
         self.parameters = parameters
         self.seed = seed
 

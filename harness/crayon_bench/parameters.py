@@ -1,4 +1,4 @@
-"""Parameters of plugins: declared once as a pydantic model, read from protocols and ``--set``, shown by ``plugins info``."""
+"""Parameters of plugins: declared once as a pydantic model, read from protocols and ``--set``, validated here."""
 
 from typing import Any, TypeVar
 

@@ -170,7 +170,7 @@ class Registry:
     @staticmethod
     def _check(kind: Kind, name: str, loaded: Any) -> None:
         base = _base(kind)
-        if not (inspect.isclass(loaded) and issubclass(loaded, base)):
+        if not _is_subclass(loaded, base):
             raise PluginError(f"{loaded!r} is not a subclass of {base.__module__}.{base.__name__}")
         if inspect.isabstract(loaded):
             missing = ", ".join(sorted(loaded.__abstractmethods__))
@@ -180,6 +180,10 @@ class Registry:
                 raise PluginError(f"class {loaded.__name__} does not set '{attribute}'")
         if loaded.name != name:
             raise PluginError(f"class {loaded.__name__} says name = '{loaded.name}' but is registered as '{name}'")
+
+
+def _is_subclass(thing: Any, base: type[Any]) -> bool:
+    return isinstance(thing, type) and issubclass(thing, base)
 
 
 def _base(kind: Kind) -> type[Any]:

@@ -32,14 +32,18 @@ class Recipe(Parameters):
     batch: int = Field(ge=1, le=1_000_000, description="examples per step")
     lr: float = Field(gt=0, le=10, description="learning rate of Adam")
     lr_decay: float = Field(default=1.0, gt=0, le=1, description="factor on lr after every epoch")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as Adam has it")
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as Adam has it"
+    )
 
 
 class ModelSpec(Parameters):
     """The network: a multilayer perceptron."""
 
     name: Literal["mlp"] = Field(default="mlp", description="kind of network")
-    hidden: list[int] = Field(default=[50, 30], min_length=1, max_length=8, description="widths of the hidden layers")
+    hidden: list[int] = Field(
+        default_factory=lambda: [50, 30], min_length=1, max_length=8, description="widths of the hidden layers"
+    )
     pixels: Literal["raw", "unit"] = Field(default="raw", description="input: raw 0–255 or unit 0–1")
     init_std: float = Field(
         default=0.1, gt=0, le=10, description="standard deviation of the normal initial weights and biases"
@@ -64,12 +68,12 @@ class _File(Parameters):
     source: str = ""
     selection: str = Selection.LAST.value
     threads: int = Field(default=1, ge=1, le=1024)
-    dataset_parameters: dict[str, Any] = {}
-    oracle: dict[str, dict[str, Any]] = {}
+    dataset_parameters: dict[str, Any] = Field(default_factory=dict)
+    oracle: dict[str, dict[str, Any]] = Field(default_factory=dict)
     model: ModelSpec
     original: Recipe
     refine: Recipe
-    methods: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

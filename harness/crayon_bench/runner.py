@@ -100,7 +100,7 @@ class _Run:
             coordinates=request.coordinates,
             title=request.title,
             baseline=request.baseline,
-            source=request.source,  # type: ignore[arg-type]  # pydantic checks the word
+            source=request.source,
             verified=request.verified,
             notes=request.notes,
             overrides=request.overrides,
@@ -287,7 +287,13 @@ def _selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Mo
         raise UserError(f"selection '{rule.value}' needs a validation split, and there is none", "use selection 'last'")
     split, number = data.validation, next(_numbers)
     _selectors.clear()
-    _selectors[number] = (rule, torch.from_numpy(split.images).to(device), split.labels, split.groups, len(data.group_names))
+    _selectors[number] = (
+        rule,
+        torch.from_numpy(split.images).to(device),
+        split.labels,
+        split.groups,
+        len(data.group_names),
+    )
     return partial(_score, number)
 
 
@@ -425,5 +431,3 @@ def _commit() -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-

@@ -30,6 +30,6 @@ def saliency_maps(model: Classifier, images: Tensor, labels: Tensor, batch: int 
 
     Maps are (N, H, W), in [0, 1], float32 or the model's own precision if that is higher.
     """
-    parts = zip(images.split(batch), labels.split(batch), strict=True)
+    parts = zip(torch.split(images, batch), torch.split(labels, batch), strict=True)
     maps = torch.cat([max_normalise(model.run(x).saliency(y)) for x, y in parts])
     return maps, count_dead(maps)

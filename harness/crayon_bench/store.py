@@ -54,7 +54,9 @@ class Store:
         """Open an existing store for reading. Raises UserError if there is none or its schema is newer."""
         store = cls(path)
         if not store.runs.is_dir():
-            raise UserError(f"store {path}: there is none", "make one with crayon-bench run, or name one with --store DIR")
+            raise UserError(
+                f"store {path}: there is none", "make one with crayon-bench run, or name one with --store DIR"
+            )
         store._check_schema()
         return store
 

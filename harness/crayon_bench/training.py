@@ -67,19 +67,21 @@ def fit(
         model.train()
         order = _order(order_seed, epoch, n).to(images.device)
         total = torch.zeros((), device=images.device)
-        for index in order.split(recipe.batch, dim=-1):
+        for index in torch.split(order, recipe.batch, dim=-1):
             forward = model.run(images[index])
             batch = Batch(labels[index], index, feedback)
             loss = cross_entropy(forward.logits, batch.labels)
             if penalty is not None:
                 loss = loss + penalty(forward, batch)
             optimizer.zero_grad(set_to_none=True)
-            loss.mean(-1).sum().backward()
+            torch.autograd.backward(loss.mean(-1).sum())
             optimizer.step()
             total += loss.detach().sum()
         mean = float(total) / order.numel()
         if not torch.isfinite(total):
-            raise TrainingError(f"the loss is {mean} after epoch {epoch} of {recipe.epochs}; try a smaller lr or weight")
+            raise TrainingError(
+                f"the loss is {mean} after epoch {epoch} of {recipe.epochs}; try a smaller lr or weight"
+            )
         if on_epoch is not None:
             on_epoch(epoch, recipe.epochs, mean)
         if select is not None:

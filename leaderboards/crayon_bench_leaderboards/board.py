@@ -12,13 +12,15 @@ from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.parameters import validated
 from crayon_bench.records import MetricValue, Record, Status, digest
+
+M = TypeVar("M", bound=BaseModel)
 
 _HERE = files("crayon_bench_leaderboards")
 
@@ -79,7 +81,7 @@ def load_reference(name: str) -> Reference:
     return _read(_HERE / "reference" / f"{name}.toml", Reference, "reference")
 
 
-def _read(path: Any, model: type[Any], what: str) -> Any:
+def _read(path: Any, model: type[M], what: str) -> M:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -243,7 +245,12 @@ def _changes(record: Record) -> str:
 
 
 def _row(
-    board: Board, any_record: Record, name: str, records: list[Record], seeds: list[int], published: dict[str, float] | None
+    board: Board,
+    any_record: Record,
+    name: str,
+    records: list[Record],
+    seeds: list[int],
+    published: dict[str, float] | None,
 ) -> Row:
     done = [record for record in records if record.status is Status.OK]
     status, reason = _status(records, done, seeds)
@@ -346,7 +353,9 @@ def _footnotes(row: Row, group: list[Record]) -> list[str]:
 def _remarks(section: Section, group: list[Record], reference: Reference | None) -> list[str]:
     remarks = []
     if len(section.seeds) > 1:
-        remarks.append(f"Mean ± sample standard deviation over {_seeds(section.seeds)}. #FB: answers that were counted.")
+        remarks.append(
+            f"Mean ± sample standard deviation over {_seeds(section.seeds)}. #FB: answers that were counted."
+        )
     else:
         remarks.append("One seed: no deviation. #FB: answers that were counted.")
     if section.source == "standin":
@@ -358,7 +367,9 @@ def _remarks(section: Section, group: list[Record], reference: Reference | None)
     oracle = group[0].title.get("oracle", "")
     if oracle != "simulated":
         remarks.append(f"Feedback by oracle: {oracle}")
-    shared = {k: v for r in group for k, v in r.overrides.items() if k.partition(".")[0] != r.method or k[:9] == "original."}
+    shared = {
+        k: v for r in group for k, v in r.overrides.items() if k.partition(".")[0] != r.method or k[:9] == "original."
+    }
     if shared:
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         remarks.append(f"{section.title}: protocol {section.protocol} changed by --set: {changed}")
@@ -366,6 +377,8 @@ def _remarks(section: Section, group: list[Record], reference: Reference | None)
         where = reference.where.get(section.dataset, "")
         remarks.append(f"Published: {reference.citation}{', ' if where else ''}{where}")
         if section.protocol != reference.protocol or shared:
-            remarks.append(f"The published numbers were measured with protocol {reference.protocol} unchanged; this is not it.")
+            remarks.append(
+                f"The published numbers were measured with protocol {reference.protocol} unchanged; this is not it."
+            )
         remarks += [text for key, text in reference.remarks.items() if key.startswith(section.dataset)]
     return remarks

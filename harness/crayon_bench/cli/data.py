@@ -119,7 +119,9 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
 @data.command()
 @click.argument("name")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
-@click.option("--per-class", type=click.IntRange(1, 50), default=8, show_default=True, help="Images of a class and split.")
+@click.option(
+    "--per-class", type=click.IntRange(1, 50), default=8, show_default=True, help="Images of a class and split."
+)
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @data_root_option
 @set_option

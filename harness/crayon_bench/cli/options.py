@@ -17,7 +17,11 @@ MAX_SEED = 2**31 - 1
 def store_option(command: F) -> F:
     """``--store DIR``."""
     return click.option(
-        "--store", type=click.Path(path_type=Path), default=STORE, show_default="./crayon-runs", help="Folder of records."
+        "--store",
+        type=click.Path(path_type=Path),
+        default=STORE,
+        show_default="./crayon-runs",
+        help="Folder of records.",
     )(command)
 
 

@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dataset", "datasets", required=True, metavar="NAME[,NAME]", help="Data sets; see: crayon-bench data list.")
 @click.option(
-    "--methods", default="all", show_default=True, metavar="all|NAME[,NAME]", help="Methods; see: crayon-bench plugins list."
+    "--dataset", "datasets", required=True, metavar="NAME[,NAME]", help="Data sets; see: crayon-bench data list."
+)
+@click.option(
+    "--methods",
+    default="all",
+    show_default=True,
+    metavar="all|NAME[,NAME]",
+    help="Methods; see: crayon-bench plugins list.",
 )
 @click.option("--seeds", default="5", show_default=True, metavar="N|0,1,2", help="Number of seeds, or a list of seeds.")
-@click.option(
-    "--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in."
-)
+@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
 @data_root_option
 @click.option(
     "--source",
@@ -44,7 +48,9 @@ if TYPE_CHECKING:
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
-@click.option("--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions.")
+@click.option(
+    "--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions."
+)
 @set_option
 @plugin_option
 @click.option(
@@ -74,7 +80,7 @@ def run(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    """Run methods on data sets, seed by seed, and print the leaderboard of what was run.
+    r"""Run methods on data sets, seed by seed, and print the leaderboard of what was run.
 
     Runs whose record is in the store are not repeated. Ctrl-C stops; the same command continues.
 
@@ -151,7 +157,9 @@ def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
             return f"in the store: {known[request.key]}"
         return f"does not apply: {request.skip}" if request.skip else "to do"
 
-    rows = [(r.dataset, r.coordinates["protocol"]["name"], r.method, r.seed, r.key[:12], state(r)) for r in plan.requests]
+    rows = [
+        (r.dataset, r.coordinates["protocol"]["name"], r.method, r.seed, r.key[:12], state(r)) for r in plan.requests
+    ]
     click.echo(tabulate(rows, headers=["dataset", "protocol", "method", "seed", "key", "state"], tablefmt="simple"))
     todo = sum(request.skip is None for request in left)
     click.echo(f"\n{todo} to do, {len(left) - todo} do not apply, {len(done)} in the store. Nothing was run.")
@@ -165,7 +173,9 @@ def _summary(plan: "Plan", records: "list[Record]", store: "Store", quiet: bool)
     failed = [record for record in records if record.status is Status.FAILED]
     for record in failed:
         log = store.runs / record.folder / "log.txt"
-        click.echo(f"FAILED {record.dataset} {record.method} seed {record.seed}: {record.reason} (log: {log})", err=True)
+        click.echo(
+            f"FAILED {record.dataset} {record.method} seed {record.seed}: {record.reason} (log: {log})", err=True
+        )
     for problem in plan.problems:
         click.echo(f"LEFT OUT {problem}", err=True)
     if not quiet:

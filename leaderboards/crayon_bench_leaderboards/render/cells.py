@@ -28,15 +28,18 @@ def layout(table: Table) -> tuple[list[str], list[list[Text]]]:
                 headings.append(f"{prefix}{short} published")
     lines: dict[str, list[Row | None]] = {}
     for number, section in enumerate(table.sections):
-        for row in section.rows:
-            key = f"{row.method}\n{row.label.partition(' (')[2]}"
-            lines.setdefault(key, [None] * len(table.sections))[number] = row
+        for line in section.rows:
+            key = f"{line.method}\n{line.label.partition(' (')[2]}"
+            lines.setdefault(key, [None] * len(table.sections))[number] = line
     rows = []
     for cells in lines.values():
         known = [row for row in cells if row is not None]
         feedback = next((row.feedback for row in known if row.feedback != "?"), known[0].feedback)
         notes = tuple(sorted({note for row in known for note in row.notes}))
-        texts = [Text(next((r.label for r in known if r.label != r.method), known[0].label), notes=notes), Text(feedback)]
+        texts = [
+            Text(next((r.label for r in known if r.label != r.method), known[0].label), notes=notes),
+            Text(feedback),
+        ]
         for section, row in zip(table.sections, cells, strict=True):
             texts.append(Text(_feedback_count(row)))
             for metric in table.board.metric_names():

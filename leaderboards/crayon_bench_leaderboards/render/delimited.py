@@ -26,7 +26,13 @@ def to_csv(tables: list[Table]) -> str:
                     if cell is None:
                         line += [""] * 5
                         continue
-                    line += [_text(cell.mean), _text(cell.std), str(len(cell.per_seed)), cell.mark, _text(cell.published)]
+                    line += [
+                        _text(cell.mean),
+                        _text(cell.std),
+                        str(len(cell.per_seed)),
+                        cell.mark,
+                        _text(cell.published),
+                    ]
                 writer.writerow(line)
     return out.getvalue()
 

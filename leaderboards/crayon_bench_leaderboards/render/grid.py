@@ -37,7 +37,7 @@ def _markdown_cell(cell: Text) -> str:
 
 
 def to_latex(tables: list[Table]) -> str:
-    r"""Return LaTeX tables with booktabs' rules: best in bold, second best underlined. Needs ``\usepackage{booktabs}``."""
+    r"""Return LaTeX tables with booktabs' rules: best in bold, second best underlined (``\usepackage{booktabs}``)."""
     parts = []
     for table in tables:
         headings, rows = layout(table)
@@ -45,17 +45,16 @@ def to_latex(tables: list[Table]) -> str:
         align = ["left", "left", *["right"] * (len(headings) - 2)]
         heads = [_latex(heading) for heading in headings]
         grid = tabulate(body, headers=heads, tablefmt="latex_raw", colalign=align, disable_numparse=True)
-        rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
-        grid = re.sub(r"\\hline", lambda _: next(rules), grid)
+        for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+            grid = grid.replace(r"\hline", rule, 1)
         notes = [
-            rf"\textsuperscript{{{footnote_sign(number)}}} {_latex(note)}" for number, note in enumerate(table.footnotes, 1)
+            rf"\textsuperscript{{{footnote_sign(number)}}} {_latex(note)}"
+            for number, note in enumerate(table.footnotes, 1)
         ]
         legend = _legend(rows, r"\textbf{Best} and \underline{second best} of a column are marked.")
         under = "\\\\\n".join([*notes, *legend, *map(_latex, table.remarks)])
         caption = rf"\caption{{{_latex(table.title)}}}"
-        parts.append(
-            f"\\begin{{table}}\n\\centering\n{caption}\n{grid}\n\n\\footnotesize\n{under}\n\\end{{table}}\n"
-        )
+        parts.append(f"\\begin{{table}}\n\\centering\n{caption}\n{grid}\n\n\\footnotesize\n{under}\n\\end{{table}}\n")
     return "\n".join(parts)
 
 

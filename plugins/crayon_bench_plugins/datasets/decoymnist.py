@@ -117,7 +117,8 @@ class DecoyMNIST(Dataset):
             if source is Source.REAL:
                 looked = ", ".join(str(root / folder) for folder in cls.folders)
                 raise UserError(
-                    f"no MNIST files found (looked in {looked})", "crayon-bench data prepare decoymnist, or --data-root DIR"
+                    f"no MNIST files found (looked in {looked})",
+                    "crayon-bench data prepare decoymnist, or --data-root DIR",
                 )
             return Found(Source.STANDIN, hashlib.sha256(f"{_STANDIN}/{_STANDIN_SHA256}".encode()).hexdigest(), _STANDIN)
         paths = {report.file.name: report.path for report in reports}
@@ -201,10 +202,8 @@ class DecoyEvidence(Evidence):
         return np.broadcast_to(np.array(CENTRE, dtype=np.int64), (len(examples), 4))
 
 
-def with_decoys(
-    digits: NDArray[np.uint8], corner: NDArray[np.int64], grey: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """Return *digits* (N, 28, 28) as (N, 1, 28, 28) with the square of grey 255 − 25·*grey* in *corner* (0–3) of each."""
+def with_decoys(digits: NDArray[np.uint8], corner: NDArray[np.int64], grey: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return *digits* (N, 28, 28) as (N, 1, 28, 28) with a square of grey 255 − 25·*grey* in *corner* (0–3)."""
     images = digits[:, None].copy()
     shade = (255 - 25 * grey).astype(np.uint8)
     for number, (top, left) in enumerate(CORNERS):
@@ -252,7 +251,9 @@ def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
         raise UserError(f"{path}: truncated: {len(header)} bytes are no idx header", "fetch it again")
     magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
     if magic != 0x0800 + dimensions:
-        raise UserError(f"{path}: wrong magic number {magic}, expected {0x0800 + dimensions}: not the file it claims to be")
+        raise UserError(
+            f"{path}: wrong magic number {magic}, expected {0x0800 + dimensions}: not the file it claims to be"
+        )
     if int(np.prod(shape, dtype=object)) > 1 << 32:
         raise UserError(f"{path}: its header promises {'×'.join(map(str, shape))} bytes: not MNIST")
     return tuple(shape)

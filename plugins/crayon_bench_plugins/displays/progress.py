@@ -45,7 +45,14 @@ class _Bars:
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -96,10 +103,8 @@ _display: _Plain | _Bars | None = None
 def sweep_started(requests: "list[RunRequest]", quiet: bool) -> None:
     """Choose the display."""
     global _display
-    if quiet:
-        _display = None
-    else:
-        _display = _Bars(len(requests)) if sys.stderr.isatty() else _Plain(len(requests))
+    display = _Bars if sys.stderr.isatty() else _Plain
+    _display = None if quiet else display(len(requests))
 
 
 @hookimpl

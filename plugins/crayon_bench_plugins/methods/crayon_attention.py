@@ -16,7 +16,9 @@ class CrayonAttentionParameters(Parameters):
     """The weights of eq. 4."""
 
     alpha: float = Field(default=1.0, ge=0, description="α: weight of ℓ_rel, per example whose map was judged relevant")
-    beta: float = Field(default=1.0, ge=0, description="β: weight of ℓ_irrel, per example whose map was judged irrelevant")
+    beta: float = Field(
+        default=1.0, ge=0, description="β: weight of ℓ_irrel, per example whose map was judged irrelevant"
+    )
 
 
 class CrayonAttention(Method):

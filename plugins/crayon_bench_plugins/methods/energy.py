@@ -1,4 +1,4 @@
-"""Energy loss: attention energy inside bounding boxes (Rao, Böhle, Parchami-Araghi and Schiele 2023, arXiv:2303.11932)."""
+"""Energy loss: attention energy inside bounding boxes (Rao et al. 2023, arXiv:2303.11932)."""
 
 import torch
 from pydantic import Field
@@ -14,7 +14,9 @@ from crayon_bench.training import Batch
 class EnergyParameters(Parameters):
     """The weight of the localisation term."""
 
-    lambda_: float = Field(default=1.0, ge=0, alias="lambda", description="λ: weight of the share of energy outside the box")
+    lambda_: float = Field(
+        default=1.0, ge=0, alias="lambda", description="λ: weight of the share of energy outside the box"
+    )
 
 
 class EnergyLoss(Method):
@@ -26,7 +28,7 @@ class EnergyLoss(Method):
 
     A map without positive energy, and an image without a box, add nothing and have no gradient.
 
-    Departures: for MLPs the map is |input gradient|, which is nowhere negative; the paper treats convolutional networks.
+    Departures: for MLPs the map is |input gradient|, which is nowhere negative; the paper has convolutional networks.
     """
 
     name = "energy"

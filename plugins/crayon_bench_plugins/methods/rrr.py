@@ -18,7 +18,7 @@ class RRRParameters(Parameters):
         default=1000.0,
         ge=0,
         alias="lambda",
-        description="λ: weight of the squared input gradient, for input in 0–255; on input in 0–1 the same loss has λ/255²",
+        description="λ: weight of the squared input gradient, for input in 0–255; for input in 0–1 it is λ/255²",
     )
 
 

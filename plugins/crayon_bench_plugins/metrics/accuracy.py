@@ -1,4 +1,4 @@
-"""Accuracies, each with its exact definition. Never "average" or "adjusted": those mean different things to different people."""
+"""Accuracies, each with its exact definition; never "average" or "adjusted", which mean different things to people."""
 
 import numpy as np
 from numpy.typing import NDArray

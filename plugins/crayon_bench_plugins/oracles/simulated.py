@@ -13,7 +13,10 @@ class SimulatedParameters(Parameters):
     """When a map is judged irrelevant."""
 
     no_above: float = Field(
-        default=0.2, ge=0, le=1, description="answer no if more than this share of the map's total lies on irrelevant pixels"
+        default=0.2,
+        ge=0,
+        le=1,
+        description="answer no if more than this share of the map's total lies on irrelevant pixels",
     )
 
 
