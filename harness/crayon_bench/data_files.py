@@ -212,7 +212,7 @@ def import_files(
                 continue
             if not accept_unverified:
                 raise UserError(
-                    f"{found[file.name]}: not the published file (sha256 {sha256[:12]}…, published {file.sha256[:12]}…)",
+                    f"{found[file.name]}: not the published file (sha256 {sha256[:12]}…, not {file.sha256[:12]}…)",
                     "to use it knowingly, add --accept-unverified; records and tables will say so",
                 )
             accepted[file.name] = sha256

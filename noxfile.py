@@ -1,0 +1,43 @@
+"""Sessions: tests, lint, types, benchmarks, docs. Run one with ``nox -s NAME``."""
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, without benchmarks."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """``mypy --strict``."""
+    session.install("-e", ".[lint]")
+    session.run("mypy")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Ratios of two things timed in one run."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/benchmarks", "--benchmark-enable", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, with every broken link an error, and run the commands in it."""
+    session.install("-e", ".[test]", "mkdocs")
+    session.run("mkdocs", "build", "--strict", "-d", session.create_tmp())
+    session.run("pytest", "tests/test_docs.py")
