@@ -126,6 +126,8 @@ def test_the_published_table_holds_what_the_project_promises():
     assert 95 <= mean["rrr"] <= 97.5
     assert 95 <= mean["energy"] <= 97.5
     assert abs(mean["train-more"] - mean["original"]) <= 4
-    counts = {name: rows[name]["feedback_count"]["total"] for name in ("crayon-attention", "rrr", "energy", "train-more")}
+    counts = {
+        name: rows[name]["feedback_count"]["total"] for name in ("crayon-attention", "rrr", "energy", "train-more")
+    }
     assert counts == {"crayon-attention": 60000, "rrr": 60000, "energy": 60000, "train-more": 0}
     assert any("UNVERIFIED" in remark for remark in board["remarks"])

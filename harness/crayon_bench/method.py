@@ -136,7 +136,7 @@ class Method(ABC):
     def skip(self, setting: Setting) -> str | None:
         """Return why this method does not apply to *setting*, or None if it does. Extend with ``super().skip()``."""
         if self.needs_feature_maps and not setting.model.has_feature_maps:
-            return f"{setting.model.title} has no convolutional feature maps, which {self.title} works on"
+            return f"it works on convolutional feature maps, and {setting.model.title} has none"
         for kind in self.asks:
             if reason := setting.unable.get(kind):
                 return reason

@@ -172,9 +172,13 @@ class Table:
     @property
     def title(self) -> str:
         """Heading; says so if the data are a stand-in."""
-        what = ", ".join(f"{s.title}: protocol {s.protocol}, {_seeds(s.seeds)}" for s in self.sections)
-        standin = "STAND-IN DATA — " if self.source == "standin" else ""
-        return f"{standin}{self.board.title} ({what})"
+        return f"{'STAND-IN DATA — ' if self.source == 'standin' else ''}{self.board.title}"
+
+    @property
+    def subtitle(self) -> str:
+        """Which data, protocol and seeds."""
+        kind = "a stand-in" if self.source == "standin" else "real data"
+        return "; ".join(f"{s.title} ({kind}), protocol {s.protocol}, {_seeds(s.seeds)}" for s in self.sections)
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -336,8 +340,10 @@ def _mark(cells: list[Cell]) -> None:
 
 def _footnotes(row: Row, group: list[Record]) -> list[str]:
     notes = []
-    if row.status != "ok" and row.reason:
-        notes.append(f"{row.label}: {'does not apply: ' if row.status == 'skipped' else ''}{row.reason}")
+    if row.status == "skipped":
+        notes.append(f"does not apply: {row.reason}")  # without the label: several methods share a reason
+    elif row.status != "ok":
+        notes.append(f"{row.label}: {row.reason}")
     for cell in row.metrics.values():
         if cell.reason:
             notes.append(f"{row.label}: no {cell.short}: {cell.reason}")

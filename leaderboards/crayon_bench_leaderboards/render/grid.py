@@ -22,7 +22,7 @@ def to_markdown(tables: list[Table]) -> str:
         ]
         remarks = [*_legend(rows, "**Best** and *second best* of a column are marked."), *map(_markdown, table.remarks)]
         under = "\n".join(f"- {line}" for line in [*notes, *remarks])
-        parts.append(f"### {_markdown(table.title)}\n\n{grid}\n\n{under}\n")
+        parts.append(f"### {_markdown(table.title)}\n\n{_markdown(table.subtitle)}\n\n{grid}\n\n{under}\n")
     return "\n".join(parts)
 
 
@@ -53,7 +53,7 @@ def to_latex(tables: list[Table]) -> str:
         ]
         legend = _legend(rows, r"\textbf{Best} and \underline{second best} of a column are marked.")
         under = "\\\\\n".join([*notes, *legend, *map(_latex, table.remarks)])
-        caption = rf"\caption{{{_latex(table.title)}}}"
+        caption = rf"\caption{{{_latex(table.title)}. {_latex(table.subtitle)}.}}"
         parts.append(f"\\begin{{table}}\n\\centering\n{caption}\n{grid}\n\n\\footnotesize\n{under}\n\\end{{table}}\n")
     return "\n".join(parts)
 

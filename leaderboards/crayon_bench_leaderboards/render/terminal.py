@@ -33,11 +33,10 @@ def _draw(console: Any, table: Table) -> None:
     from rich.text import Text as RichText
 
     headings, rows = layout(table)
-    grid = RichTable(
-        title=RichText(table.title, style="bold yellow" if table.source == "standin" else "bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
+    # Printed and not the grid's own title, which would be wrapped to the width of the columns.
+    console.print(RichText(table.title, style="bold yellow" if table.source == "standin" else "bold"))
+    console.print(RichText(table.subtitle))
+    grid = RichTable(box=box.SIMPLE_HEAD)
     for position, heading in enumerate(headings):
         grid.add_column(RichText(heading), justify="left" if position < 2 else "right", no_wrap=position >= 2)
     for row in rows:

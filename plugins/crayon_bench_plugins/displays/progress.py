@@ -30,7 +30,8 @@ class _Plain:
             self._say(request, f"{phase}, epoch {epoch} of {epochs}, loss {loss:.4g}")
 
     def end(self, request: "RunRequest", record: "Record") -> None:
-        self._say(request, describe(record))
+        if _is_news(record):
+            self._say(request, describe(record))
 
     def close(self) -> None:
         pass
@@ -80,11 +81,21 @@ class _Bars:
     def end(self, request: "RunRequest", record: "Record") -> None:
         self.progress.remove_task(self.run)
         self.progress.advance(self.sweep)
-        line = f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}"
-        self.progress.console.print(line, markup=False, highlight=False)
+        if _is_news(record):
+            line = f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}"
+            self.progress.console.print(line, markup=False, highlight=False)
 
     def close(self) -> None:
         self.progress.stop()
+
+
+def _is_news(record: "Record") -> bool:
+    """Return False for a method that does not apply and of which that was said for another seed."""
+    if record.status.value != "skipped":
+        return True
+    known = (record.dataset, record.method) in _skipped
+    _skipped.add((record.dataset, record.method))
+    return not known
 
 
 def describe(record: "Record") -> str:
@@ -97,12 +108,14 @@ def describe(record: "Record") -> str:
 
 
 _display: _Plain | _Bars | None = None
+_skipped: set[tuple[str, str]] = set()
 
 
 @hookimpl
 def sweep_started(requests: "list[RunRequest]", quiet: bool) -> None:
     """Choose the display."""
     global _display
+    _skipped.clear()
     display = _Bars if sys.stderr.isatty() else _Plain
     _display = None if quiet else display(len(requests))
 

@@ -8,6 +8,7 @@ class ConvolutionalMethod(Method):
     """A method that needs feature maps. This version trains MLPs only and says so for every other network."""
 
     needs_feature_maps = True
+    version = 0  # so that "does not apply" in a store never stands for the method itself, which begins at 1
 
     def skip(self, setting: Setting) -> str | None:
         """Say why it does not apply: first what the data set lacks, then what the network lacks."""
