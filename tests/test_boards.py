@@ -164,8 +164,8 @@ def test_another_protocol_has_its_own_table_and_a_remark_on_the_published_number
     save([*full, record("rrr", 0, 33.0, protocol="quick")])
     text = cli("leaderboard", "--format", "markdown", "--protocol", "quick").out
     assert "33.00" in text
-    assert "measured with protocol paper unchanged; this is not it" in text
-    assert "this is not it" not in cli("leaderboard", "--format", "markdown", "--protocol", "paper").out
+    assert "for protocol paper unchanged; not every row here is" in text
+    assert "not every row here is" not in cli("leaderboard", "--format", "markdown", "--protocol", "paper").out
 
 
 def test_changed_parameters_are_a_row_of_their_own(cli, full):
@@ -173,7 +173,22 @@ def test_changed_parameters_are_a_row_of_their_own(cli, full):
     save(full + changed)
     found = rows(cli("leaderboard", "--format", "json"))
     assert found["RRR (lambda=1)"]["metrics"]["sample_accuracy"]["mean"] == 90.0
-    assert found["RRR"]["metrics"]["sample_accuracy"]["mean"] == pytest.approx(96.3)
+    assert found["RRR (lambda=None)"]["metrics"]["sample_accuracy"]["mean"] == pytest.approx(96.3)
+    assert found["Energy loss"]["status"] == "ok"
+
+
+def test_a_recipe_that_was_changed_shows_on_its_rows_and_not_in_another_table(cli):
+    run = ["run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "1", "--source", "standin"]
+    short = ["--set", "original.epochs=1"]
+    assert cli(*run, *short, "--set", "refine.epochs=1").code == 0
+    assert "Train More (epochs=1)" in cli("leaderboard").out
+    assert cli(*run, *short, "--set", "refine.epochs=2").code == 0
+    text = cli("leaderboard", "--format", "markdown").out
+    assert text.count("### ") == 1
+    assert text.count("Train More (epochs=1)") == text.count("Train More (epochs=2)") == 1
+    assert text.count("| Original ") == 1
+    assert cli(*run, "--set", "original.epochs=2", "--set", "refine.epochs=2").code == 0
+    assert cli("leaderboard", "--format", "markdown").out.count("### ") == 2
 
 
 def test_missing_failed_partial_and_skipped_cells_are_shown_as_such(cli, full):

@@ -242,3 +242,23 @@ def test_runs_diff_names_the_coordinate(cli):
     assert "what was asked for: no difference" in cli("runs", "diff", a, a).out
     assert cli("runs", "diff", a, "ffff_").code == 2
     assert "runs begin with" in cli("runs", "show", "").err or cli("runs", "show", "decoymnist").code == 2
+
+
+def test_a_local_file_that_was_edited_is_run_again(cli, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(method("mine", "return job.model"))
+    base = [*RUN, "--methods", "mine", "--plugin", file, *TINY]
+    cli(*base)
+    file.write_text(method("mine", "return job.fit()"))
+    cli(*base)
+    a, b = json.loads(cli("runs", "list", "--format", "json").out)
+    assert a["metrics"] != b["metrics"]
+    assert "Mine (epochs=1, file=" in cli("leaderboard").out
+
+
+def test_a_local_file_cannot_take_an_installed_name(cli, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(method("rrr", "1 / 0"))
+    result = cli(*RUN, "--methods", "rrr", "--plugin", file, *TINY)
+    assert result.code == 0
+    assert "the name 'rrr' is taken" in result.err

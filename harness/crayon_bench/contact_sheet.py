@@ -17,7 +17,7 @@ def draw(title: str, found: Found, data: LoadedData, per_class: int) -> bytes:
     cell_w, cell_h = width * scale + 4, height * scale + 4
     block = per_class * cell_w
     classes = len(data.class_names)
-    sheet = Image.new("RGB", (_MARGIN * 2 + _LABEL + 2 * block + _GAP, _HEAD + classes * cell_h + _MARGIN), "white")
+    sheet = Image.new("RGB", (_MARGIN * 2 + _LABEL + 2 * block + _GAP, _HEAD + classes * cell_h + _MARGIN), "#bcd0e6")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default()
     kind = (
         "STAND-IN data" if found.source is Source.STANDIN else "real data" + ("" if found.verified else ", UNVERIFIED")

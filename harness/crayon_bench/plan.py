@@ -10,6 +10,7 @@ from typing import Any
 from crayon_bench.data_files import default_root
 from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.method import Method, Setting
 from crayon_bench.parameters import validated
 from crayon_bench.plugins import Kind, PluginError, Registry
@@ -169,14 +170,13 @@ def _plan_dataset(
     data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset").to_dict()
     oracle_parameters = validated(oracle.Parameters, dict(protocol.oracle.get(oracle.name, {})), "oracle").to_dict()
     asker = oracle(validated(oracle.Parameters, oracle_parameters, "oracle"), seed=0)
-    unable = {kind: why for kind in dataset.evidence if (why := asker.unable(kind, dataset))}
+    unable = {kind: why for kind in FeedbackKind if (why := asker.unable(kind, dataset))}
     _remark(plan, dataset, found, options)
     shared = {
         "schema": SCHEMA,
         "numerics": NUMERICS,
         "dataset": {
-            "name": dataset.name,
-            "version": dataset.version,
+            **_identity(registry, Kind.DATASET, dataset),
             "source": found.source.value,
             "content": found.content,
             "parameters": data_parameters,
@@ -185,7 +185,7 @@ def _plan_dataset(
         "model": protocol.model.to_dict(),
         "weights": None,
         "original": protocol.original.to_dict(),
-        "oracle": {"name": oracle.name, "version": oracle.version, "parameters": oracle_parameters},
+        "oracle": {**_identity(registry, Kind.ORACLE, oracle), "parameters": oracle_parameters},
         "budget": None,
         "selection": protocol.selection.value,
     }
@@ -196,8 +196,7 @@ def _plan_dataset(
         coordinates = {
             **shared,
             "method": {
-                "name": method.name,
-                "version": method.version,
+                **_identity(registry, Kind.METHOD, method),
                 "parameters": parameters,
                 "recipe": recipe.to_dict() if method.trains else None,
             },
@@ -209,7 +208,7 @@ def _plan_dataset(
             "method": method.title,
             "dataset": dataset.title,
             "oracle": oracle.title,
-            "feedback": _feedback_title(method),
+            "feedback": "-" if method.baseline else feedback_label(method.asks),
         }
         cells.append((coordinates, title, method.baseline, overrides, skip))
     for seed in options.seeds:
@@ -236,10 +235,10 @@ def _plan_dataset(
             )
 
 
-def _feedback_title(method: type[Method]) -> str:
-    from crayon_bench.feedback import feedback_label
-
-    return "-" if method.baseline else feedback_label(method.asks)
+def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
+    # A local file changes from run to run without its author raising `version`: its content is part of its identity.
+    file = registry.file_hash(kind, plugin.name)
+    return {"name": plugin.name, "version": plugin.version, **({"file": file} if file else {})}
 
 
 def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list[tuple[str, str]]) -> Protocol:

@@ -4,6 +4,7 @@ Listing reads the installed packages' entry points and imports nothing. A plugin
 it raises then is kept as its error and does not stop the rest. ``--plugin FILE`` adds the plugins of a local file.
 """
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -72,6 +73,7 @@ class Registry:
         self._rows: list[PluginRow] = []
         self._loaded: dict[tuple[Kind, str], type[Any]] = {}
         self._errors: dict[tuple[Kind, str], str] = {}
+        self._file_hashes: dict[tuple[Kind, str], str] = {}
         self.file_errors: dict[Path, str] = {}
         for kind in Kind:
             for entry in sorted(entry_points(group=kind.group), key=lambda e: (_package(e) != "crayon-bench", e.name)):
@@ -108,15 +110,22 @@ class Registry:
                     name = getattr(value, "name", "")
                     try:
                         self._check(kind, name, value)
+                        if name in self._entries[kind]:
+                            raise PluginError(f"the name '{name}' is taken by {self._entries[kind][name].value}")
                     except PluginError as error:
                         self.file_errors[file] = str(error)
                         continue
+                    self._file_hashes[kind, name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
                     self._entries[kind][name] = EntryPoint(name, f"{file}:{value.__name__}", kind.group)
                     self._loaded[kind, name] = value
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of a kind, without importing anything."""
         return sorted(self._entries[kind])
+
+    def file_hash(self, kind: Kind, name: str) -> str | None:
+        """Return the beginning of the sha256 of the ``--plugin`` file that *name* is from; None if installed."""
+        return self._file_hashes.get((kind, name))
 
     def rows(self, *, load: bool = False) -> list[PluginRow]:
         """Return one row per plugin. ``load`` imports each one, guarded, to find what only an import shows."""

@@ -56,7 +56,6 @@ class Reference(BaseModel):
     where: dict[str, str] = {}
     protocol: str
     values: dict[str, dict[str, dict[str, float]]]
-    remarks: dict[str, str] = {}
 
 
 def board_names() -> list[str]:
@@ -234,24 +233,43 @@ def _section(board: Board, group: list[Record], reference: Reference | None, onl
     rows = []
     for name in names:
         mine = [records for (method, _), records in variants.items() if method == name]
-        mine.sort(key=lambda records: _changes(records[0]))
-        for records in mine or [[]]:
-            rows.append(_row(board, first, name, records, seeds, published.get(name)))
+        labelled = sorted(zip(_changes(mine), mine, strict=True), key=lambda pair: pair[0])
+        for changes, records in labelled or [("", [])]:
+            rows.append(_row(board, first, name, changes, records, seeds, published.get(name)))
     for metric in board.metric_names():
         _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
     title = first.title["dataset"]
     return Section(first.dataset, title, first.source, first.protocol, seeds, first.setting, rows)
 
 
-def _changes(record: Record) -> str:
-    mine = {k: v for k, v in record.overrides.items() if k.partition(".")[0] == record.method != "original"}
-    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in sorted(mine.items()))
+def _changes(variants: list[list[Record]]) -> list[str]:
+    """Return, for each variant of a method, what sets it apart: what ``--set`` changed and what differs from others."""
+    flat = []
+    for records in variants:
+        method = records[0].coordinates["method"]
+        own = {key: value for key, value in method.items() if key not in ("name", "parameters", "recipe")}
+        flat.append({**own, **(method.get("recipe") or {}), **method.get("parameters", {})})
+    keys = {key for one in flat for key in one}
+    differing = {key for key in keys if len({repr(one.get(key)) for one in flat}) > 1}
+    texts = []
+    for records, values in zip(variants, flat, strict=True):
+        name = records[0].method
+        changed = {key.partition(".")[2] for key in records[0].overrides if _is_rows_own(key, name)} & set(values)
+        texts.append(", ".join(f"{key}={values.get(key)}" for key in sorted(changed | differing)))
+    return texts
+
+
+def _is_rows_own(key: str, method: str) -> bool:
+    """Return whether an override concerns one row; the others, such as ``original.epochs``, make another table."""
+    section = key.partition(".")[0]
+    return section == "refine" or section == method != "original"
 
 
 def _row(
     board: Board,
     any_record: Record,
     name: str,
+    changes: str,
     records: list[Record],
     seeds: list[int],
     published: dict[str, float] | None,
@@ -260,7 +278,7 @@ def _row(
     status, reason = _status(records, done, seeds)
     first = done[0] if done else records[0] if records else None
     label = first.title["method"] if first else name
-    if first and (changes := _changes(first)):
+    if changes:
         label += f" ({changes})"
     cells = {metric: _cell(metric, done, (published or {}).get(metric)) for metric in board.metric_names()}
     kinds = sorted({kind for record in done for kind in record.feedback.by_kind})
@@ -373,18 +391,14 @@ def _remarks(section: Section, group: list[Record], reference: Reference | None)
     oracle = group[0].title.get("oracle", "")
     if oracle != "simulated":
         remarks.append(f"Feedback by oracle: {oracle}")
-    shared = {
-        k: v for r in group for k, v in r.overrides.items() if k.partition(".")[0] != r.method or k[:9] == "original."
-    }
+    shared = {key: value for r in group for key, value in r.overrides.items() if not _is_rows_own(key, r.method)}
+    changed_rows = any(_is_rows_own(key, r.method) for r in group for key in r.overrides)
     if shared:
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         remarks.append(f"{section.title}: protocol {section.protocol} changed by --set: {changed}")
     if reference and section.dataset in reference.values:
         where = reference.where.get(section.dataset, "")
         remarks.append(f"Published: {reference.citation}{', ' if where else ''}{where}")
-        if section.protocol != reference.protocol or shared:
-            remarks.append(
-                f"The published numbers were measured with protocol {reference.protocol} unchanged; this is not it."
-            )
-        remarks += [text for key, text in reference.remarks.items() if key.startswith(section.dataset)]
+        if section.protocol != reference.protocol or shared or changed_rows:
+            remarks.append(f"Published numbers are for protocol {reference.protocol} unchanged; not every row here is.")
     return remarks
