@@ -346,3 +346,10 @@ def test_selection_on_validation_is_part_of_the_key_and_never_sees_the_test_set(
     result = cli(*base, "--set", "protocol.selection=val_wga", "--set", "dataset.validation=200")
     assert result.code == 1
     assert "no validation examples" in result.err
+
+
+def test_initial_weights_and_order_both_depend_on_the_seed(cli):
+    run = ["run", "--dataset", "decoymnist", "--methods", "original", "--seeds", "2", "--source", "standin"]
+    cli(*run, "--set", "original.epochs=0", "--store", "untrained")
+    first, second = (n[3]["predicted"] for n in numbers(Path("untrained")).values())
+    assert first != second

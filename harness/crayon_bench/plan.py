@@ -15,7 +15,7 @@ from crayon_bench.method import Method, Setting
 from crayon_bench.parameters import validated
 from crayon_bench.plugins import Kind, PluginError, Registry
 from crayon_bench.protocol import Protocol, load_protocol, parse_set
-from crayon_bench.records import SCHEMA, Record, Status, digest, folder_name, setting_of
+from crayon_bench.records import SCHEMA, Coordinates, Record, Status, digest, setting_of
 from crayon_bench.store import Store
 
 NUMERICS = 1
@@ -51,7 +51,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class RunRequest:
+class RunRequest(Coordinates):
     """One run, as plain data that can be sent to another process.
 
     coordinates: everything that changes the result. found: what :meth:`Dataset.find` said, for the record.
@@ -73,26 +73,6 @@ class RunRequest:
     device: str
     plugin_files: list[str]
     skip: str | None = None
-
-    @property
-    def method(self) -> str:
-        """The method's name."""
-        return str(self.coordinates["method"]["name"])
-
-    @property
-    def dataset(self) -> str:
-        """The dataset's name."""
-        return str(self.coordinates["dataset"]["name"])
-
-    @property
-    def seed(self) -> int:
-        """The base seed."""
-        return int(self.coordinates["seed"])
-
-    @property
-    def folder(self) -> str:
-        """The name of the run's folder in the store."""
-        return folder_name(self.coordinates, self.key)
 
     def to_json(self) -> str:
         """Return the request as JSON."""

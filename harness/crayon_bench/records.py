@@ -3,7 +3,7 @@
 import hashlib
 import json
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,7 +51,40 @@ class Feedback(_Part):
     label: str = "-"
 
 
-class Record(_Part):
+class Coordinates:
+    """What requests and records have in common: names read from their ``coordinates``."""
+
+    if TYPE_CHECKING:  # declared for real where it is a field, so that a record's fields keep their order
+        coordinates: dict[str, Any]
+        key: str
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.coordinates["method"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return str(self.coordinates["dataset"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """The run's base seed."""
+        return int(self.coordinates["seed"])
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name."""
+        return str(self.coordinates["protocol"]["name"])
+
+    @property
+    def folder(self) -> str:
+        """The name of the run's folder in the store."""
+        return folder_name(self.coordinates, self.key)
+
+
+class Record(Coordinates, _Part):
     """One run.
 
     key: hash of *coordinates*, which hold everything that changes the result. setting: hash of the coordinates less
@@ -82,31 +115,6 @@ class Record(_Part):
     finished: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def method(self) -> str:
-        """The method's name."""
-        return str(self.coordinates["method"]["name"])
-
-    @property
-    def dataset(self) -> str:
-        """The dataset's name."""
-        return str(self.coordinates["dataset"]["name"])
-
-    @property
-    def seed(self) -> int:
-        """The run's base seed."""
-        return int(self.coordinates["seed"])
-
-    @property
-    def protocol(self) -> str:
-        """The protocol's name."""
-        return str(self.coordinates["protocol"]["name"])
-
-    @property
-    def folder(self) -> str:
-        """The name of the run's folder in the store."""
-        return folder_name(self.coordinates, self.key)
 
     def to_json(self) -> str:
         """Return the record as the text of ``record.json``."""
