@@ -173,6 +173,7 @@ def test_changed_parameters_are_a_row_of_their_own(cli, full):
     save(full + changed)
     found = rows(cli("leaderboard", "--format", "json"))
     assert found["RRR (lambda=1)"]["metrics"]["sample_accuracy"]["mean"] == 90.0
+    assert found["RRR (lambda=1)"]["published"] is None
     assert found["RRR (lambda=None)"]["metrics"]["sample_accuracy"]["mean"] == pytest.approx(96.3)
     assert found["Energy loss"]["status"] == "ok"
 
@@ -281,3 +282,37 @@ def test_leaderboards_never_import_torch(full, tmp_path):
 def test_an_interrupted_run_counts_as_missing(cli, full):
     save([r if r.method != "rrr" else record("rrr", r.seed, None, status="interrupted", metrics={}) for r in full])
     assert rows(cli("leaderboard", "--format", "json"))["RRR"]["status"] == "missing"
+
+
+def test_every_variant_is_a_line_and_has_its_own_warnings(cli, full):
+    changed = [record("rrr", s, 99.0, parameters={"lambda": 1}, warnings={"dead maps": 3}) for s in range(3)]
+    save(full + changed)
+    for form in ("terminal", "markdown", "latex", "csv"):
+        out = cli("leaderboard", "--format", form).out
+        assert "99.0" in out
+        assert "96.3" in out
+    text = cli("leaderboard").out
+    assert text.count("warning: dead maps (9 times, all seeds)") == 1
+
+
+def test_one_more_seed_of_one_method_does_not_take_the_others_rank(cli, full):
+    save([*full, record("rrr", 7, 10.0)])
+    found = rows(cli("leaderboard", "--format", "json"))
+    assert {row["status"] for row in found.values()} == {"ok"}
+    assert found["RRR"]["metrics"]["sample_accuracy"]["n"] == 3
+    assert "Left out, because fewer than half of the methods have it: seed 7." in cli("leaderboard").out
+
+
+def test_what_a_method_that_failed_may_ask_for_is_still_shown(cli, full):
+    failed = [
+        record("rrr", s, None, status="failed", reason="x", metrics={}, feedback={"label": "None"}) for s in range(3)
+    ]
+    save([r for r in full if r.method != "rrr"] + failed)
+    assert rows(cli("leaderboard", "--format", "json"))["RRR"]["feedback"] == "Map"
+
+
+def test_csv_names_unverified_data_too(cli, full):
+    for r in full:
+        r.notes = ["UNVERIFIED data: x"]
+    save(full)
+    assert cli("leaderboard", "--format", "csv").out.count("UNVERIFIED data: x") == 5

@@ -91,6 +91,19 @@ def test_prepare_tries_the_next_source(cli, published, server, tmp_path):
     assert result.err.lower().count("not found") == 4
 
 
+def test_prepare_mends_a_folder(cli, published, server):
+    url = server(published)
+    assert cli("data", "prepare", "decoymnist", "--mirror", url).code == 0
+    folder = Path(cli("data", "where", "decoymnist").out.strip())
+    first, second = (folder / file.packed for file in DecoyMNIST.files[:2])
+    first.write_bytes(first.read_bytes()[:100])
+    (folder / DecoyMNIST.files[1].name).write_bytes(b"another")
+    assert cli("data", "verify", "decoymnist").code == 2
+    assert cli("data", "prepare", "decoymnist", "--mirror", url).code == 0
+    assert cli("data", "verify", "decoymnist").code == 0
+    assert second.exists()
+
+
 def test_prepare_keeps_nothing_that_does_not_verify(cli, published, server, tmp_path):
     bad = tmp_path / "bad"
     bad.mkdir()
@@ -120,7 +133,10 @@ def test_prepare_without_a_network_says_what_to_do(cli, published):
     result = cli("data", "prepare", "decoymnist", "--mirror", "http://127.0.0.1:9/")
     assert result.code == 2
     assert "get it yourself, then crayon-bench data import decoymnist FOLDER" in result.err
-    assert cli("data", "prepare", "decoymnist", "--mirror", "file:///etc").code == 2
+    for address in ("file:///etc", "http://127.0.0.1:abc/", "http://", "nonsense"):
+        result = cli("data", "prepare", "decoymnist", "--mirror", address)
+        assert result.code == 2
+        assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize("form", ["folder", "file", "zip", "tar"])
@@ -164,6 +180,18 @@ def test_import_refuses_bombs_and_broken_archives(cli, published, tmp_path):
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.writestr(DecoyMNIST.files[0].name, b"\0" * (8 << 20))
     assert "larger than" in cli("data", "import", "decoymnist", bomb).err
+    damaged = bytearray((tmp_path / "bomb.zip").read_bytes())
+    damaged[200] ^= 0xFF
+    (tmp_path / "crc.zip").write_bytes(damaged)
+    cut = tmp_path / "cut.tar.gz"
+    with tarfile.open(cut, "w:gz") as bundle:
+        bundle.add(published, "mnist")
+    cut.write_bytes(cut.read_bytes()[:-3000])
+    for file in (tmp_path / "crc.zip", cut):
+        result = cli("data", "import", "decoymnist", file)
+        assert result.code == 2
+        assert len(result.err.strip().splitlines()) == 1
+        assert str(file) in result.err
     broken = tmp_path / "broken.zip"
     broken.write_bytes(bomb.read_bytes()[:2000])
     result = cli("data", "import", "decoymnist", broken)

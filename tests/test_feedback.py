@@ -9,8 +9,8 @@ from conftest import TINY
 from crayon_bench.dataset import Dataset, Evidence, Source
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict, feedback_label
-from crayon_bench.guard import method_running
-from crayon_bench.oracle import FeedbackOracle, Masks, Verdicts, close_ledger, open_ledger
+from crayon_bench.guard import answering, method_running
+from crayon_bench.oracle import FeedbackOracle, Groups, Masks, Verdicts, close_ledger, open_ledger
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle
 from helpers import method
@@ -60,6 +60,46 @@ def test_unanswered_questions_are_not_counted():
     receipt = close_ledger(book)
     assert receipt.by_kind == {"map_verdict": 5, "irrelevant_mask": 5}
     assert receipt.verdicts["map_verdict"]["yes"] == 5
+
+
+def test_what_was_not_answered_is_not_seen():
+    class Half(FeedbackOracle):
+        name, title, summary = "half", "half", "answers every other question but shows all"
+
+        def judge_maps(self, examples, maps, evidence):
+            return Verdicts(np.full(len(examples), 7, np.int8))
+
+        def irrelevant_masks(self, examples, evidence):
+            return Masks(evidence.irrelevant_masks(examples), examples % 2 == 0)
+
+        def groups(self, examples, truth):
+            return Groups(truth, examples % 2 == 0)
+
+    book = ledger(Half(FeedbackOracle.Parameters(), seed=0))
+    assert book.irrelevant_masks([0, 1]).values.sum(axis=(1, 2)).tolist() == [1, 0]
+    assert book.groups([0, 1, 3]).values.tolist() == [0, -1, -1]
+    with pytest.raises(ValueError, match="a verdict that there is not"):
+        book.judge_maps([0], np.ones((1, 4, 4)))
+    assert close_ledger(book).by_kind == {"irrelevant_mask": 1, "group": 1}
+
+
+def test_the_gate_opens_for_the_thread_that_answers_alone():
+    import threading
+
+    seen = []
+
+    def read():
+        try:
+            seen.append(Truth().boxes(np.arange(1)))
+        except GuardError as error:
+            seen.append(error)
+
+    with method_running(), answering():
+        assert len(Truth().boxes(np.arange(1))) == 1
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    assert isinstance(seen[0], GuardError)
 
 
 def test_a_kind_that_is_not_declared_is_refused():
@@ -112,7 +152,7 @@ def test_feedback_column():
 # a method that cheats
 
 WALK = """
-import gc, types
+import builtins, gc, types
 import numpy as np, torch
 seen, queue, found = set(), [job], []
 while queue:
@@ -121,6 +161,9 @@ while queue:
         continue
     seen.add(id(thing))
     name = type(thing).__module__ + "." + type(thing).__name__
+    if isinstance(thing, (np.ndarray, torch.Tensor)):
+        array = np.asarray(thing)
+        found += [what for what, secret in builtins.secrets.items() if array.shape == secret.shape and (array == secret).all()]
     if name.startswith(("crayon_bench.dataset", "crayon_bench_plugins.datasets", "crayon_bench_plugins.oracles")):
         found.append(name)
     if isinstance(thing, types.FunctionType):
@@ -129,8 +172,6 @@ while queue:
         queue += gc.get_referents(thing)
 assert len(seen) > 50, "the walk saw nothing"
 assert not found, f"reached {found}"
-for size in [tuple(t.shape) for t in gc.get_objects() if isinstance(t, torch.Tensor) and t.shape[:1] == (600,)]:
-    pass
 return job.model
 """
 
@@ -190,6 +231,16 @@ if errors:
     raise errors[0]
 return job.model
 """,
+    "returns a model that reads the test labels": """
+class Oracle(torch.nn.Module):
+    def forward(self, images):
+        import sys
+        frame = sys._getframe()
+        while "data" not in frame.f_locals:
+            frame = frame.f_back
+        return torch.nn.functional.one_hot(torch.from_numpy(frame.f_locals["data"].test.labels), 10).float()
+return Oracle()
+""",
     "asks for what it does not declare": """
 job.oracle.groups([0, 1, 2])
 return job.model
@@ -209,11 +260,23 @@ def test_a_method_that_cheats_fails_and_says_why(cli, tmp_path, cheat):
     assert [r["status"] for r in records] == ["failed"]
 
 
-def test_nothing_that_a_method_is_handed_leads_to_evidence(cli, tmp_path):
+def test_nothing_that_a_method_is_handed_leads_to_evidence(cli, tmp_path, monkeypatch):
+    import builtins
+
     file = tmp_path / "walker.py"
     file.write_text(method("walker", WALK))
     sets = ["--set", "dataset.validation=100", "--set", "protocol.selection=val_accuracy"]
-    for extra in ([], sets):
+    for held, extra in ((0, []), (100, sets)):
+        found = DecoyMNIST.find(tmp_path, Source.STANDIN, strict=True)
+        data = DecoyMNIST(DecoyMNIST.Parameters(validation=held)).load(found)
+        secrets = {
+            f"{name} {what}": getattr(split, what)
+            for name, split in (("train", data.train), ("test", data.test), ("validation", data.validation))
+            for what in ("images", "labels", "groups")
+            if split is not None and (name, what) not in (("train", "images"), ("train", "labels"))
+        }
+        assert len(secrets) == (7 if held else 4)
+        monkeypatch.setattr(builtins, "secrets", secrets, raising=False)
         result = cli(
             "run", "--dataset", "decoymnist", "--methods", "walker", "--seeds", "1", "--plugin", file, *TINY, *extra
         )

@@ -1,6 +1,8 @@
 """Users' mistakes: one line that says what, where and what to do; exit code 2; nothing written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,8 @@ MISTAKES = {
     "infinite": ([*RUN, "--set", "original.lr=inf"], "original.lr = inf"),
     "fraction of an epoch": ([*RUN, "--set", "refine.epochs=1.5"], "refine.epochs = 1.5"),
     "share above one": ([*RUN, "--set", "oracle.no_above=20"], "oracle.no_above = 20"),
+    "negative width": ([*RUN, "--set", "model.hidden=[-5]"], "model.hidden.0 = -5"),
+    "recipe of the original as a method's": ([*RUN, "--methods", "gradia,original", "--set", "methods.x=1"], "methods"),
     "selection": ([*RUN, "--set", "protocol.selection=test"], "selection = 'test'"),
     "protocol key": ([*RUN, "--set", "protocol.nme=x"], "protocol"),
     "seeds": ([*RUN, "--seeds", "many"], "--seeds many: expected a number of seeds"),
@@ -92,6 +96,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(cli, case):
         ("{BAD_LR}", "original.lr = 'fast'"),
         ("{BAD_MODEL}", "model.hidden"),
         ("{OTHER}", "is for dataset 'celeba'"),
+        ("{GOOD}[methods.rr]\nlambda = 1", "methods.rr: there is no method 'rr' — did you mean 'rrr'?"),
+        ("{GOOD}[oracle.simulatd]\nno_above = 0.5", "oracle.simulatd: there is no oracle 'simulatd'"),
+        ("{GOOD}[methods.original]\nlr = 0.5", "original.lr: there is no such parameter"),
+        ("{PAPER}", "a built-in protocol has this name"),
     ],
 )
 def test_a_malformed_protocol_is_named_with_the_keys_path(cli, tmp_path, text, message):
@@ -104,6 +112,7 @@ def test_a_malformed_protocol_is_named_with_the_keys_path(cli, tmp_path, text, m
         .replace("{NO_LR}", good.replace("lr = 1e-3\n[refine]", "[refine]"))
         .replace("{BAD_LR}", good.replace("lr = 1e-3\n[refine]", 'lr = "fast"\n[refine]'))
         .replace("{BAD_MODEL}", good.replace('name = "mlp"', 'name = "mlp"\nhidden = "many"'))
+        .replace("{PAPER}", good.replace("mine", "paper"))
         .replace("{OTHER}", good.replace("decoymnist", "celeba"))
     )
     file = tmp_path / "mine.toml"
@@ -157,6 +166,13 @@ def test_seeds_can_be_counted_or_listed(cli):
     assert seeds("7,") == [7]
 
 
+def test_what_set_does_not_change_is_no_change(cli):
+    short = ["--set", "original.epochs=1", "--methods", "original", "--seeds", "1", "--source", "standin"]
+    out = cli(*RUN, *short, "--set", "oracle.no_above=0.2", "--set", "dataset.seed=0").out
+    assert "changed by --set: original.epochs=1" in out
+    assert "no_above" not in out
+
+
 def test_quiet_keeps_the_table_and_the_label(cli):
     result = cli(*RUN, "--methods", "original", "--seeds", "1", *TINY, "--quiet")
     assert "STAND-IN" in result.err
@@ -165,7 +181,9 @@ def test_quiet_keeps_the_table_and_the_label(cli):
 
 
 def test_python_m_is_the_same_command(process):
-    assert process("--version").out == process("--version", env={"COLUMNS": "20"}).out
+    script = Path(sys.executable).with_name("crayon-bench")
+    as_script = subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
+    assert process("--version").out == as_script
     assert process("rnu").code == 2
     result = process("leaderboard")
     assert (result.code, result.err.count("\n")) == (2, 1)
@@ -173,9 +191,6 @@ def test_python_m_is_the_same_command(process):
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
-    import subprocess
-    import sys
-
     done = subprocess.run(
         f"{sys.executable} -m crayon_bench plugins list | head -1",
         shell=True,

@@ -112,17 +112,22 @@ def test_killed_at_random_moments_and_continued_gives_the_same_numbers_bit_for_b
     begin = time.monotonic()
     assert start(whole).wait(timeout=300) == 0
     length = time.monotonic() - begin
-    chance = random.Random(os.getpid())
-    finished: dict[str, str] = {}
+    seed = random.SystemRandom().randrange(10**6)
+    print("moments drawn with seed", seed)
+    chance = random.Random(seed)
+    finished: dict[str, int] = {}
+    cut_short = 0
     for _ in range(6):
         process = start(broken)
         time.sleep(chance.uniform(0.3, 1.0) * length)
         process.kill()
         process.wait()
+        cut_short += process.returncode == -signal.SIGKILL
         if (broken / "runs").exists():
-            now = trained(broken)
+            now = {name: (folder / "record.json").stat().st_mtime_ns for name, folder in run_files(broken).items()}
             assert {n: now[n] for n in finished} == finished  # what was done was not done again
             finished = now
+    assert cut_short >= 1
     last = start(broken)
     _, err = last.communicate(timeout=300)
     assert last.returncode == 0, err
@@ -131,7 +136,8 @@ def test_killed_at_random_moments_and_continued_gives_the_same_numbers_bit_for_b
 
 def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     store = tmp_path / "store"
-    process = start(store, "--set", "refine.epochs=3000")
+    long = ["--methods", "original,train-more", "--set", "refine.epochs=250"]
+    process = start(store, *long)
     deadline = time.monotonic() + 120
     while not (store / "runs").exists() or not run_files(store):
         assert time.monotonic() < deadline
@@ -145,9 +151,14 @@ def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     statuses = [n[0] for n in numbers(store).values()]
     assert statuses.count("interrupted") == 1
     assert statuses.count("ok") >= 1
-    rest = start(store)
+    done = {
+        n: (f / "record.json").stat().st_mtime_ns for n, f in run_files(store).items() if numbers(store)[n][0] == "ok"
+    }
+    rest = start(store, *long)
     _, err = rest.communicate(timeout=300)
     assert rest.returncode == 0, err
+    assert [n[0] for n in numbers(store).values()] == ["ok"] * 4
+    assert all((run_files(store)[n] / "record.json").stat().st_mtime_ns == stamp for n, stamp in done.items())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -339,12 +350,15 @@ def test_selection_on_validation_is_part_of_the_key_and_never_sees_the_test_set(
         "refine.epochs=3",
     ]
     result = cli(*base, "--set", "protocol.selection=val_accuracy")
-    assert result.code == 1
+    assert result.code == 2
     assert "needs a validation split" in result.err
+    result = cli(*base, "--set", "dataset.validation=2000")
+    assert result.code == 2
+    assert "only 1197 training images" in result.err
     assert cli(*base, "--set", "protocol.selection=val_accuracy", "--set", "dataset.validation=200").code == 0
     assert cli(*base, "--set", "dataset.validation=200").code == 0
     result = cli(*base, "--set", "protocol.selection=val_wga", "--set", "dataset.validation=200")
-    assert result.code == 1
+    assert result.code == 2
     assert "no validation examples" in result.err
 
 
@@ -353,3 +367,56 @@ def test_initial_weights_and_order_both_depend_on_the_seed(cli):
     cli(*run, "--set", "original.epochs=0", "--store", "untrained")
     first, second = (n[3]["predicted"] for n in numbers(Path("untrained")).values())
     assert first != second
+
+
+def test_what_a_method_writes_into_its_images_does_not_reach_the_next_run(cli, tmp_path):
+    file = tmp_path / "vandal.py"
+    file.write_text(
+        method("vandal", "job.images.zero_()\njob.labels.zero_()\njob.original.weights[0].zero_()\nreturn job.fit()")
+    )
+    base = ["run", "--dataset", "decoymnist", "--seeds", "2", *TINY]
+    assert cli(*base, "--methods", "original,vandal,train-more", "--plugin", file, "--store", "after").code == 0
+    assert cli(*base, "--methods", "original,train-more", "--store", "alone").code == 0
+    after, alone = numbers(Path("after")), numbers(Path("alone"))
+    assert all(after[name] == alone[name] for name in alone)
+
+
+def test_what_methods_share_is_made_once(cli, tmp_path):
+    body = """
+def make():
+    job.report("made")
+    return {"sum": job.images.sum().float()}
+assert job.shared("sum", make)["sum"] > 0
+return job.model
+"""
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text(method(name, body))
+    plugins = ["--plugin", tmp_path / "first.py", "--plugin", tmp_path / "second.py"]
+    result = cli("run", "--dataset", "decoymnist", "--methods", "first,second", "--seeds", "2", *plugins, *TINY)
+    assert result.code == 0, result.err
+    logs = [(folder / "log.txt").read_text() for folder in run_files(Path("crayon-runs")).values()]
+    assert sum("made" in log for log in logs) == 2  # one per seed
+
+
+def test_a_method_that_applies_again_is_no_longer_skipped(cli, monkeypatch):
+    from crayon_bench.feedback import FeedbackKind
+    from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
+
+    base = ["run", "--dataset", "decoymnist", "--methods", "rrr", "--seeds", "1", *TINY]
+    monkeypatch.setitem(DecoyMNIST.evidence, FeedbackKind.IRRELEVANT_MASK, "nobody knows")
+    cli(*base)
+    monkeypatch.setitem(DecoyMNIST.evidence, FeedbackKind.IRRELEVANT_MASK, "")
+    assert cli(*base).code == 0
+    assert [n[0] for n in numbers(Path("crayon-runs")).values()] == ["ok"]
+
+
+def test_two_processes_may_write_the_same_run(tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom crayon_bench.files import write_folder\n"
+        "for i in range(150):\n    write_folder(Path(sys.argv[1]), {'a': str(i).encode() * 1000})\n"
+    )
+    target = tmp_path / "run"
+    both = [subprocess.Popen([sys.executable, "-c", code, str(target)], stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0], [process.stderr.read() for process in both]
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert (target / "a").stat().st_size == 3000

@@ -59,7 +59,7 @@ class Artifacts:
             if hashlib.sha256(content).hexdigest() != meta["sha256"]:
                 raise ValueError("the checksum does not match")
             return load_tensors(content)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
             kept = set_aside(folder)
             print(f"Warning: artifact {folder.name} is damaged ({error}); kept as {kept.name}, remade", file=sys.stderr)
             return None

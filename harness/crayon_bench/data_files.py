@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -129,7 +130,13 @@ def prepare(dataset: type[Dataset], root: Path, mirrors: Sequence[str], say: Cal
     folder = root / dataset.folders[0]
     _make(folder)
     for file in dataset.files:
-        if any(p.is_file() and content_sha256(p) == file.sha256 for p in (folder / file.name, folder / file.packed)):
+        here = [path for path in (folder / file.name, folder / file.packed) if path.is_file()]
+        right = [path for path in here if _is_published(path, file)]
+        for path in (path for path in here if path not in right):
+            kept = path.with_name(f"{path.name}.unverified")
+            path.replace(kept)
+            say(f"{path.name}: not the published file, kept as {kept.name}")
+        if right:
             say(f"{file.packed}: there already, verified")
             continue
         failures = []
@@ -150,6 +157,13 @@ def prepare(dataset: type[Dataset], root: Path, mirrors: Sequence[str], say: Cal
     return folder
 
 
+def _is_published(path: Path, file: DataFile) -> bool:
+    try:
+        return content_sha256(path) == file.sha256
+    except UserError:  # truncated or corrupt
+        return False
+
+
 class _FetchError(Exception):
     pass
 
@@ -159,7 +173,12 @@ def _fetch(url: str, target: Path, file: DataFile) -> None:
         raise _FetchError("not an http(s) address")
     hasher, size, start = hashlib.sha256(), 0, b""
     limit = file.size + CHUNK  # nothing that we fetch grows by packing
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".fetch-", delete=False) as out:
+    try:
+        file_ = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".fetch-", delete=False)  # noqa: SIM115
+    except OSError as error:
+        why = f"{target.parent}: cannot be written: {error.strerror or error}"
+        raise UserError(why, "choose another --data-root") from None
+    with file_ as out:
         temporary = Path(out.name)
         try:
             with urllib.request.urlopen(url, timeout=60) as response:
@@ -178,7 +197,7 @@ def _fetch(url: str, target: Path, file: DataFile) -> None:
                 raise _FetchError(f"wrong checksum ({size} bytes, sha256 {hasher.hexdigest()[:12]}…)")
             temporary.chmod(0o644)
             temporary.replace(target)
-        except (urllib.error.URLError, TimeoutError, OSError, ValueError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             raise _FetchError(f"failed: {getattr(error, 'reason', error)}") from None
         finally:
             temporary.unlink(missing_ok=True)
@@ -200,7 +219,10 @@ def import_files(
         raise UserError(f"dataset '{dataset.name}' has nothing to import")
     folder = root / dataset.folders[0]
     with tempfile.TemporaryDirectory(prefix="crayon-bench-") as scratch:
-        found = dict(_find_files(dataset, source, Path(scratch)))
+        try:
+            found = dict(_find_files(dataset, source, Path(scratch)))
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise UserError(f"{source}: broken: {error}", "fetch it again") from None
         missing = [file.packed for file in dataset.files if file.name not in found]
         if missing:
             raise UserError(f"{source}: {', '.join(missing)} is not in it (nor unpacked)", "nothing was imported")
@@ -218,21 +240,30 @@ def import_files(
             accepted[file.name] = sha256
             say(f"{file.name}: UNVERIFIED, accepted (sha256 {sha256})")
         dataset.check_files(found)
-        _make(folder)
-        for file in dataset.files:
-            path = found[file.name]
-            name = file.packed if path.suffix == ".gz" else file.name
+        try:
+            _copy_into(folder, dataset, found, accepted)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written: {error.strerror or error}", "choose another --data-root"
+            ) from None
+    return folder
+
+
+def _copy_into(folder: Path, dataset: type[Dataset], found: dict[str, Path], accepted: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in dataset.files:
+        path = found[file.name]
+        name = file.packed if path.suffix == ".gz" else file.name
+        if path.resolve() != (folder / name).resolve():
             for stale in {file.packed, file.name} - {name}:
                 (folder / stale).unlink(missing_ok=True)
-            if path.resolve() != (folder / name).resolve():
-                temporary = folder / f".{name}.tmp"
-                shutil.copyfile(path, temporary)
-                temporary.replace(folder / name)
-        if accepted:
-            write_file(folder / ACCEPTED, json.dumps(accepted, indent=1).encode() + b"\n")
-        else:
-            (folder / ACCEPTED).unlink(missing_ok=True)
-    return folder
+            temporary = folder / f".{name}.tmp"
+            shutil.copyfile(path, temporary)
+            temporary.replace(folder / name)
+    if accepted:
+        write_file(folder / ACCEPTED, json.dumps(accepted, indent=1).encode() + b"\n")
+    else:
+        (folder / ACCEPTED).unlink(missing_ok=True)
 
 
 def _find_files(dataset: type[Dataset], source: Path, scratch: Path) -> Iterator[tuple[str, Path]]:
@@ -260,22 +291,19 @@ def _find_files(dataset: type[Dataset], source: Path, scratch: Path) -> Iterator
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as bundle:
-                for info in bundle.infolist():
-                    if not info.is_dir():
-                        with bundle.open(info) as stream:
-                            yield info.filename, stream
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as bundle:
-                for member in bundle:
-                    if member.isfile() and (opened := bundle.extractfile(member)) is not None:
-                        yield member.name, opened
-        else:
-            raise UserError(f"{archive}: neither a zip nor a tar archive, nor one of the data set's files")
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise UserError(f"{archive}: broken archive: {error}", "fetch it again") from None
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as bundle:
+            for info in bundle.infolist():
+                if not info.is_dir():
+                    with bundle.open(info) as stream:
+                        yield info.filename, stream
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as bundle:
+            for member in bundle:
+                if member.isfile() and (opened := bundle.extractfile(member)) is not None:
+                    yield member.name, opened
+    else:
+        raise UserError(f"{archive}: neither a zip nor a tar archive, nor one of the data set's files")
 
 
 def _copy_bounded(stream: IO[bytes], out: IO[bytes], limit: int, what: str) -> None:

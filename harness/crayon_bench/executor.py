@@ -1,9 +1,9 @@
 """The Executor interface: where the runs of a plan are carried out.
 
 To add an executor, subclass :class:`Executor` and write ``execute``: carry out every request by calling
-``perform(request)`` — here, in another process, on another machine — and yield each outcome as it is ready, in any
-order. Requests are plain data and can be sent as JSON (``request.to_json()``). A run's result depends on its request
-alone: an executor cannot change it.
+``perform(request)`` — here, in another process, on another machine — and yield each record as it is ready, in any
+order. ``perform``, requests and records hold plain data and can be sent to another process (``request.to_json()`` where
+only text can). A run's result depends on its request alone: an executor cannot change it.
 """
 
 from abc import ABC, abstractmethod

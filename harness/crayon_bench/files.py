@@ -1,5 +1,7 @@
 """Writing that is whole or not at all: temporary name, fsync, rename."""
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,7 +12,11 @@ from typing import Any
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write *content* to *path*; whoever reads sees the old file or the new one."""
+    """Write *content* to *path*; readers see the old file or the new one. Links and devices stay what they are."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         _write_synced(temporary, content)
@@ -28,17 +34,26 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             _write_synced(temporary / name, content)
         _sync_folder(temporary)
-        if path.exists():
-            # A folder cannot replace one that is not empty. Killed between the two renames, the run is merely missing.
-            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.rename(path)
+        _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync_folder(path.parent)
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    # A folder cannot replace one that is not empty: the old one is renamed away first. Killed between the two renames,
+    # the run is merely missing. Another process may do the same at the same moment: then try again, the last one wins.
+    for attempt in range(50):
+        try:
+            temporary.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 49:
+                raise
+        old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(old)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def set_aside(path: Path) -> Path:

@@ -7,38 +7,41 @@ plugin and loads it. Python has no walls: somebody who patches this module gets 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 from crayon_bench.errors import GuardError
 
-# A plain module variable and not a ContextVar: a thread that a method starts must be fenced in as well.
+# Plain module variables and not a ContextVar: a thread that a method starts must be fenced in as well. The gate,
+# however, opens only for the thread that answers.
 _fenced = False
+_answering: dict[int, int] = {}
 
 
 @contextmanager
 def method_running() -> Iterator[None]:
     """Fence: inside, :func:`require_open` raises."""
-    with _set(True):
-        yield
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Gate in the fence: the ledger opens it for the length of one answer."""
-    with _set(False):
-        yield
-
-
-@contextmanager
-def _set(fenced: bool) -> Iterator[None]:
     global _fenced
-    before, _fenced = _fenced, fenced
+    before, _fenced = _fenced, True
     try:
         yield
     finally:
         _fenced = before
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Gate in the fence: the ledger opens it, for its own thread, for the length of one answer."""
+    thread = get_ident()
+    _answering[thread] = _answering.get(thread, 0) + 1
+    try:
+        yield
+    finally:
+        _answering[thread] -= 1
+        if not _answering[thread]:
+            del _answering[thread]
+
+
 def require_open(what: str) -> None:
     """Raise :class:`GuardError` naming *what* if a method is running."""
-    if _fenced:
+    if _fenced and get_ident() not in _answering:
         raise GuardError(f"a method may not read {what}; it asks job.oracle, which counts the answer")

@@ -26,7 +26,7 @@ def add_commands(register: Callable[[str, str, str], None]) -> None:
 
 @hookspec
 def show_board(records: "list[Record]", methods: list[str]) -> None:
-    """Print the leaderboard that ends a ``run``; *methods* are those the user asked for, in that order."""
+    """Print the leaderboard that ends a ``run``; *methods* are those the user asked for."""
 
 
 @hookspec

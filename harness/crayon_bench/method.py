@@ -45,7 +45,7 @@ class Job:
     """What a method is given for one run.
 
     model: the copy of the original model to refine. original: the original model, frozen, in eval mode.
-    images: uint8 (N, C, H, W), 0–255. labels: int64 (N,). Both on :attr:`device`; treat them as read-only.
+    images: uint8 (N, C, H, W), 0–255. labels: int64 (N,). Both on :attr:`device`, and this run's own copies.
     classes: number of classes. oracle: answers questions and counts them; examples are positions 0 … N−1 in *images*.
     recipe: epochs, batch, lr … of this method. parameters: an instance of its ``Parameters``.
     device: where the model is. report: ``report(text)`` writes a line to the run's log.
@@ -64,8 +64,10 @@ class Job:
     report: Callable[[str], None]
     base_seed: int
     on_epoch: Callable[[int, int, float], None]
+    share: "Callable[[str, Callable[[], dict[str, Tensor]]], dict[str, Tensor]]"
     select: "Callable[[nn.Module], float] | None" = None
     warnings: dict[str, int] = field(default_factory=dict)
+    _dead: "Tensor | None" = None
 
     def seed(self, axis: str) -> int:
         """Return the seed of an axis of randomness; the same for every method, so that methods are paired."""
@@ -91,7 +93,22 @@ class Job:
             on_epoch=self.on_epoch,
             select=self.select,
         )
+        if self._dead is not None and (dead := int(self._dead)):
+            self.warn("dead maps in training", dead)
+        self._dead = None
         return self.model
+
+    def count_dead(self, dead: "Tensor") -> None:
+        """Count the dead maps of a step, bool (…); for a penalty. The sum is read once, when :meth:`fit` ends."""
+        self._dead = dead.sum() if self._dead is None else self._dead + dead.sum()
+
+    def shared(self, name: str, make: "Callable[[], dict[str, Tensor]]") -> "dict[str, Tensor]":
+        """Return tensors that depend on the original model, its data and *name* alone, made once and kept in the store.
+
+        The first method that needs them makes them; other methods, and later runs, read them. Put into *name*
+        whatever else they depend on, such as ``"patches-20"``. Tensors are on the CPU.
+        """
+        return self.share(name, make)
 
     def original_maps(self) -> "Tensor":
         """Return M, the saliency maps of the true label's logit under the original model.

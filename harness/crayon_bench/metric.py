@@ -1,7 +1,7 @@
 """The Metric interface: predictions in, one number out, with a direction and an exact definition.
 
 To add a metric, subclass :class:`Metric`, set the class attributes and write ``compute``. It is a pure function of the
-per-example predictions, in numpy, so that it can be computed again from a record without the model. Raise MetricError
+per-example predictions, in numpy; it has no access to the model. Raise MetricError
 where it is not defined (an empty group, say): the tables then show "n/a" with your reason, never a made-up value.
 """
 
@@ -48,7 +48,7 @@ class Metric(ABC):
 
     name: ClassVar[str]
     short: ClassVar[str]
-    """Name in a column heading, such as ``WGA``; in lower case it is the metric's short name."""
+    """Name in a column heading, such as ``WGA``."""
     summary: ClassVar[str]
     """The exact definition in one sentence."""
     direction: ClassVar[Direction] = Direction.HIGHER

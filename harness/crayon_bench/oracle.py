@@ -1,8 +1,8 @@
 """The FeedbackOracle interface, and the ledger through which alone a method meets it.
 
 To add an oracle, subclass :class:`FeedbackOracle`, set ``name``, ``title``, ``summary`` and override what it answers
-differently from the evidence: ``judge_maps`` has no default, masks, boxes and groups come from the evidence unless
-overridden. ``self.parameters`` are its parameters, ``self.seed`` the run's feedback seed: take randomness from there.
+differently: ``judge_maps`` has no default; masks, boxes and groups are the true ones unless overridden.
+``self.parameters`` are its parameters, ``self.seed`` the run's feedback seed: take randomness from there.
 
 A method is never handed an oracle but a :class:`MeteredOracle`, whose answers are counted by kind. The ``#FB`` column
 of every table is that count. Unanswered questions (``answered`` false, ``Verdict.UNASKED``) are not counted.
@@ -99,6 +99,10 @@ class FeedbackOracle(ABC):
         """Where is what matters?"""
         return Boxes(evidence.boxes(examples).astype(np.int64, copy=False), _all(examples))
 
+    def groups(self, examples: Ints, truth: Ints) -> Groups:
+        """To which group does each example belong? *truth*: the true groups, int64 (n,)."""
+        return Groups(truth, _all(examples))
+
 
 def _all(examples: Ints) -> Bools:
     return np.ones(len(examples), dtype=np.bool_)
@@ -176,7 +180,7 @@ class MeteredOracle:
     def groups(self, examples: Ints) -> Groups:
         """Ask for training group labels, one per example."""
         examples = np.asarray(examples, dtype=np.int64)
-        return self._ask(FeedbackKind.GROUP, examples, lambda a: Groups(a.groups(examples), _all(examples)))
+        return self._ask(FeedbackKind.GROUP, examples, lambda a: a.oracle.groups(examples, a.groups(examples)))
 
     def _ask(self, kind: FeedbackKind, examples: Ints, answer: Callable[[_Account], Answer]) -> Answer:
         account = _accounts.get(self._number)
@@ -188,14 +192,31 @@ class MeteredOracle:
             raise ValueError(f"examples must be positions in the training split, 0 to {account.size - 1}")
         with answering():
             given = answer(account)
-        if len(given.values) != len(examples) or len(given.answered) != len(examples):
-            raise ValueError(f"oracle '{account.oracle.name}' gave {len(given.values)} answers to {len(examples)}")
+        given = _checked(given, len(examples), account.oracle.name)
         account.receipt.by_kind[kind] += int(given.answered.sum())
         if isinstance(given, Verdicts):
             tally = account.receipt.verdicts.setdefault(kind, Counter())
             for verdict in (Verdict.YES, Verdict.NO, Verdict.MAYBE):
                 tally[verdict.name.lower()] += int((given.values == verdict).sum())
         return given
+
+
+def _checked(given: Answer, n: int, oracle: str) -> Answer:
+    """Return the answer with what was not answered blanked: what is not counted must not be seen."""
+    answered = given.answered
+    if len(given.values) != n or answered.shape != (n,) or answered.dtype != np.bool_:
+        raise ValueError(f"oracle '{oracle}' gave {len(given.values)} answers to {n} questions")
+    if isinstance(given, Verdicts):
+        if not np.isin(given.values, list(Verdict)).all():
+            raise ValueError(f"oracle '{oracle}' gave a verdict that there is not")
+        return given
+    if answered.all():
+        return given
+    values = np.where(answered.reshape(-1, *[1] * (given.values.ndim - 1)), given.values, _BLANK[type(given)])
+    return type(given)(values.astype(given.values.dtype), answered)
+
+
+_BLANK: dict[type[object], int] = {Masks: 0, Boxes: 0, Groups: -1}
 
 
 def open_ledger(

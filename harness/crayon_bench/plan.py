@@ -1,19 +1,20 @@
 """The plan: which runs, each with the key under which its record is looked up, before any data is loaded."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crayon_bench.data_files import default_root
 from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.method import Method, Setting
+from crayon_bench.oracle import FeedbackOracle
 from crayon_bench.parameters import validated
-from crayon_bench.plugins import Kind, PluginError, Registry
+from crayon_bench.plugins import Kind, PluginError, Registry, guarded
 from crayon_bench.protocol import Protocol, load_protocol, parse_set
 from crayon_bench.records import SCHEMA, Coordinates, Record, Status, digest, setting_of
 from crayon_bench.store import Store
@@ -100,25 +101,31 @@ def make_plan(options: Options, registry: Registry) -> Plan:
     sets = [parse_set(text) for text in options.sets]
     methods = _methods(options.methods, registry, plan)
     _check_sections(sets, list(options.methods), registry)
+    for metric in registry.names(Kind.METRIC):
+        _try(plan, registry.load, Kind.METRIC, metric)
     for name in dict.fromkeys(options.datasets):
-        try:
-            dataset: type[Dataset] = registry.load(Kind.DATASET, name)
-            oracle = registry.load(Kind.ORACLE, options.oracle)
-        except PluginError as error:
-            plan.problems.append(str(error))
-            continue
-        _plan_dataset(options, registry, plan, dataset, oracle, methods, sets)
+        dataset: type[Dataset] | None = _try(plan, registry.load, Kind.DATASET, name)
+        oracle: type[FeedbackOracle] | None = _try(plan, registry.load, Kind.ORACLE, options.oracle)
+        if dataset is not None and oracle is not None:
+            _plan_dataset(options, registry, plan, dataset, oracle, methods, sets)
     return plan
 
 
+T = TypeVar("T")
+
+
+def _try(plan: Plan, step: Callable[..., T], *arguments: Any, **keywords: Any) -> T | None:
+    """Return ``step(…)``; a plugin that cannot be used becomes one of the plan's problems, and the rest goes on."""
+    try:
+        return step(*arguments, **keywords)
+    except PluginError as error:
+        plan.problems.append(str(error))
+        return None
+
+
 def _methods(names: Sequence[str], registry: Registry, plan: Plan) -> list[type[Method]]:
-    methods = []
-    for name in dict.fromkeys(names):
-        try:
-            methods.append(registry.load(Kind.METHOD, name))
-        except PluginError as error:
-            plan.problems.append(str(error))
-    return sorted(methods, key=lambda method: method.name != FIRST)
+    found = [_try(plan, registry.load, Kind.METHOD, name) for name in dict.fromkeys(names)]
+    return sorted((method for method in found if method), key=lambda method: method.name != FIRST)
 
 
 def _check_sections(sets: list[tuple[str, str]], methods: list[str], registry: Registry) -> None:
@@ -137,7 +144,7 @@ def _plan_dataset(
     registry: Registry,
     plan: Plan,
     dataset: type[Dataset],
-    oracle: Any,
+    oracle: type[FeedbackOracle],
     methods: list[type[Method]],
     sets: list[tuple[str, str]],
 ) -> None:
@@ -145,12 +152,17 @@ def _plan_dataset(
     root = options.data_root or default_root()
     if not strict and not root.is_dir():
         raise UserError(f"--data-root {root}: there is no such folder")
-    found = dataset.find(root, options.source, strict=strict)
+    found = _try(plan, guarded, dataset, dataset.find, root, options.source, strict=strict)
+    if found is None:
+        return
     protocol = _protocol(options, dataset, found, sets)
+    _check_tables(protocol, registry)
     data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset").to_dict()
     oracle_parameters = validated(oracle.Parameters, dict(protocol.oracle.get(oracle.name, {})), "oracle").to_dict()
-    asker = oracle(validated(oracle.Parameters, oracle_parameters, "oracle"), seed=0)
-    unable = {kind: why for kind in FeedbackKind if (why := asker.unable(kind, dataset))}
+    own = validated(oracle.Parameters, oracle_parameters, "oracle")
+    unable = _try(plan, guarded, oracle, _unable, oracle, own, dataset)
+    if unable is None:
+        return
     _remark(plan, dataset, found, options)
     shared = {
         "schema": SCHEMA,
@@ -171,7 +183,7 @@ def _plan_dataset(
     }
     cells = []
     for method in methods:
-        recipe, table = protocol.for_method(method.name, method.Parameters)
+        recipe, table = protocol.for_method(method.name, method.Parameters, trains=method.trains)
         parameters = validated(method.Parameters, table, method.name).to_dict()
         coordinates = {
             **shared,
@@ -181,7 +193,11 @@ def _plan_dataset(
                 "recipe": recipe.to_dict() if method.trains else None,
             },
         }
-        skip = method().skip(Setting(dataset, protocol.model, unable))
+        setting = Setting(dataset, protocol.model, unable)
+        answer = _try(plan, guarded, method, lambda method, setting: (method().skip(setting),), method, setting)
+        if answer is None:
+            continue
+        skip = answer[0]
         mine = (*SHARED_SECTIONS, method.name)
         overrides = {key: value for key, value in protocol.overrides.items() if key.partition(".")[0] in mine}
         title = {
@@ -215,6 +231,20 @@ def _plan_dataset(
             )
 
 
+def _unable(oracle: type[FeedbackOracle], parameters: Any, dataset: type[Dataset]) -> dict[FeedbackKind, str]:
+    asker = oracle(parameters, seed=0)
+    return {kind: why for kind in FeedbackKind if (why := asker.unable(kind, dataset))}
+
+
+def _check_tables(protocol: Protocol, registry: Registry) -> None:
+    """Raise UserError for a table of a protocol that belongs to no plugin: a misspelt name must not be passed over."""
+    for table, kind in ((protocol.methods, Kind.METHOD), (protocol.oracle, Kind.ORACLE)):
+        for name in table:
+            if name not in registry.names(kind):
+                where = f"protocol {protocol.name}: {'methods' if kind is Kind.METHOD else 'oracle'}.{name}"
+                raise UserError(f"{where}: there is no {kind} '{name}'", did_you_mean(name, registry.names(kind)))
+
+
 def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
     # A local file changes from run to run without its author raising `version`: its content is part of its identity.
     file = registry.file_hash(kind, plugin.name)
@@ -234,6 +264,10 @@ def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list
             raise UserError(f"dataset '{dataset.name}' has no protocol '{name}'", did_you_mean(name, known))
         path = folder / f"{name}.toml"
     protocol = load_protocol(path, sets, oracle=options.oracle)
+    if isinstance(path, Path) and folder is not None and (folder / f"{protocol.name}.toml").is_file():
+        raise UserError(
+            f"protocol {path}: name = '{protocol.name}': a built-in protocol has this name", "choose another"
+        )
     if protocol.dataset != dataset.name:
         raise UserError(f"protocol {name} is for dataset '{protocol.dataset}', not '{dataset.name}'")
     return protocol
@@ -251,10 +285,12 @@ def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options) 
     plan.remarks += [f"{dataset.name}: {note}" for note in found.notes]
 
 
-def is_done(record: Record | None, rerun: Rerun) -> bool:
+def is_done(request: RunRequest, record: Record | None, rerun: Rerun) -> bool:
     """Return whether a run with this *record* in the store need not be carried out."""
     if record is None or rerun is Rerun.ALL or record.status is Status.INTERRUPTED:
         return False
+    if request.skip is not None or record.status is Status.SKIPPED:
+        return record.status is Status.SKIPPED and record.reason == request.skip
     return not (record.status is Status.FAILED and rerun is Rerun.FAILED)
 
 
@@ -263,7 +299,7 @@ def split_plan(plan: Plan, store: Store | None, rerun: Rerun) -> tuple[list[Reco
     done, left = [], []
     for request in plan.requests:
         record = store.find(request.coordinates, request.key) if store is not None else None
-        if record is not None and is_done(record, rerun):
+        if record is not None and is_done(request, record, rerun):
             done.append(record)
         else:
             left.append(request)

@@ -7,14 +7,15 @@ it raises then is kept as its error and does not stop the rest. ``--plugin FILE`
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.static_check import why_not_importable
@@ -34,6 +35,9 @@ class Kind(StrEnum):
         """The entry-point group."""
         return f"crayon_bench.{self.value}s"
 
+
+RESERVED = frozenset({"dataset", "oracle", "model", "refine", "protocol", "all"})
+"""Names that mean something else in ``--set`` and ``--methods``."""
 
 HOOKS_GROUP = "crayon_bench.hooks"
 
@@ -55,6 +59,9 @@ class PluginRow:
     target: str
     package: str
     error: str | None
+
+
+R = TypeVar("R")
 
 
 class PluginError(Exception):
@@ -187,8 +194,22 @@ class Registry:
         for attribute in base.__annotations__:
             if not hasattr(loaded, attribute):
                 raise PluginError(f"class {loaded.__name__} does not set '{attribute}'")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in RESERVED:
+            raise PluginError(
+                f"'{name}' is no name for a {kind}: use a-z, 0-9, - and _, and none of {sorted(RESERVED)}"
+            )
         if loaded.name != name:
             raise PluginError(f"class {loaded.__name__} says name = '{loaded.name}' but is registered as '{name}'")
+
+
+def guarded(plugin: Any, call: Callable[..., R], *arguments: Any, **keywords: Any) -> R:
+    """Return ``call(…)`` into *plugin*; what it raises becomes a PluginError, unless it is the user's mistake."""
+    try:
+        return call(*arguments, **keywords)
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{plugin.__name__} '{plugin.name}' cannot be used: {_one_line(error)}") from error
 
 
 def _is_subclass(thing: Any, base: type[Any]) -> bool:
@@ -273,7 +294,9 @@ def call_hooks(name: str, **arguments: Any) -> None:
             implementation.function(**wanted)
         except UserError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
             why = f"hook {name} raised {_one_line(error)}"
             print(f"Warning: plugin '{implementation.plugin_name}' is switched off: {why}", file=sys.stderr)
             manager.unregister(implementation.plugin)

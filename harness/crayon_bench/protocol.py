@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -41,7 +41,7 @@ class ModelSpec(Parameters):
     """The network: a multilayer perceptron."""
 
     name: Literal["mlp"] = Field(default="mlp", description="kind of network")
-    hidden: list[int] = Field(
+    hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
         default_factory=lambda: [50, 30], min_length=1, max_length=8, description="widths of the hidden layers"
     )
     pixels: Literal["raw", "unit"] = Field(default="raw", description="input: raw 0–255 or unit 0–1")
@@ -99,19 +99,20 @@ class Protocol:
     methods: Mapping[str, Mapping[str, Any]]
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
-    def for_method(self, name: str, own: type[Parameters]) -> tuple[Recipe, dict[str, Any]]:
+    def for_method(self, name: str, own: type[Parameters], *, trains: bool) -> tuple[Recipe, dict[str, Any]]:
         """Return a method's recipe and its own parameters.
 
         Its table in the protocol holds both: keys that the method does not declare itself and that a recipe has
-        (``epochs``, ``lr`` …) change ``[refine]`` for this method alone.
+        (``epochs``, ``lr`` …) change ``[refine]`` for this method alone; one that does not train has no such keys.
         """
         table = dict(self.methods.get(name, {}))
         mine = own.names()
-        changes = {key: table.pop(key) for key in list(table) if key in Recipe.model_fields and key not in mine}
+        recipe_keys = [key for key in Recipe.names() if key not in mine] if trains else []
+        changes = {key: table.pop(key) for key in list(table) if key in recipe_keys}
         unknown = [key for key in table if key not in mine]
         if unknown:
             raise UserError(
-                f"{name}.{unknown[0]}: there is no such parameter", did_you_mean(unknown[0], [*mine, *Recipe.names()])
+                f"{name}.{unknown[0]}: there is no such parameter", did_you_mean(unknown[0], [*mine, *recipe_keys])
             )
         recipe = validated(Recipe, {**self.refine.to_dict(), **changes}, name) if changes else self.refine
         return recipe, table
@@ -123,11 +124,11 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
     *oracle* is the name that the section ``oracle.`` of ``--set`` stands for. Raises UserError with the key's path.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"protocol {path}: cannot be read: {error}") from None
     try:
-        raw = tomllib.loads(text)
+        raw = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"protocol {path}: not valid TOML: {error}") from None
     where = f"protocol {Path(str(path)).name}: "
@@ -136,10 +137,11 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
     except UserError as error:
         raise UserError(where + error.message, error.hint) from None
     overrides = {}
-    for key, value in sets:
-        overrides[key] = parse_value(value)
-        _apply(raw, key, overrides[key], oracle)
-    file = validated(_File, raw, "--set" if overrides else "")
+    for key, text in sets:
+        value = parse_value(text)
+        if _apply(raw, key, value, oracle):
+            overrides[key] = value
+    file = validated(_File, raw, "")
     if file.selection not in list(Selection):
         raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
     return Protocol(
@@ -176,7 +178,8 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> None:
+def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> bool:
+    """Set one value; return whether that changed it."""
     section, _, name = key.partition(".")
     if section == "dataset":
         table = raw.setdefault("dataset_parameters", {})
@@ -191,6 +194,6 @@ def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> None:
         table = raw
     else:
         table = raw.setdefault("methods", {}).setdefault(section, {})
-    if isinstance(value, int) and not isinstance(value, bool) and isinstance(table.get(name), float):
-        value = float(value)
+    changed = name not in table or type(table[name]) is bool or table[name] != value
     table[name] = value
+    return changed

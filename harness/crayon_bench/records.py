@@ -100,7 +100,7 @@ class Record(Coordinates, _Part):
     reason: str | None = None
     coordinates: dict[str, Any]
     title: dict[str, str]
-    """Titles for tables: of the method, the dataset and the oracle."""
+    """For tables: titles of the method, the dataset and the oracle; ``feedback``, what the method may ask for."""
     baseline: bool = False
     source: Literal["real", "standin"]
     verified: bool

@@ -43,16 +43,34 @@ from crayon_bench.store import Store
 from crayon_bench.training import fit, predict
 
 
+@dataclass(frozen=True)
+class Performer:
+    """What an executor calls for each request. Plain paths, so that it can be sent to another process."""
+
+    store: str
+    plugin_files: tuple[str, ...] = ()
+
+    def __call__(self, request: RunRequest) -> Record:
+        """Carry out one run; see :func:`perform`."""
+        return perform(request, Store(Path(self.store)), _registry(self.plugin_files))
+
+
+@cache
+def _registry(plugin_files: tuple[str, ...]) -> Registry:
+    return Registry(map(Path, plugin_files))
+
+
 def sweep(requests: list[RunRequest], executor: Executor, store: Store, registry: Registry) -> Iterator[Record]:
     """Carry out the *requests* and yield their records, each of which is in the store by then."""
-    yield from executor.execute(requests, partial(perform, store=store, registry=registry))
+    files = tuple(str(file.resolve()) for file in registry.files)
+    yield from executor.execute(requests, Performer(str(store.path.resolve()), files))
 
 
 def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
     """Carry out one run, write its record to the *store* and return it.
 
     Whatever a plugin raises becomes a record with the status "failed". KeyboardInterrupt becomes one with the status
-    "interrupted" and goes on. Raises UserError if the store cannot be written.
+    "interrupted" and goes on. Raises UserError if the store cannot be written, or if the data do not allow the run.
     """
     call_hooks("run_started", request=request)
     run = _Run(request)
@@ -63,6 +81,8 @@ def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
             with _isolated(request), run.captured_output():
                 _carry_out(run, store, registry)
             run.end(Status.OK)
+    except _UsersMistakeError as mistake:
+        raise mistake.error from None
     except KeyboardInterrupt:
         run.end(Status.INTERRUPTED, "interrupted by the user")
         earlier = store.find(request.coordinates, request.key)
@@ -80,6 +100,13 @@ def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
     store.save(run.record, run.predictions, run.log.getvalue())
     call_hooks("run_finished", request=request, record=run.record)
     return run.record
+
+
+class _UsersMistakeError(Exception):
+    """Data or selection do not allow the run: not the method's failure, and the same for every method."""
+
+    def __init__(self, error: UserError) -> None:
+        self.error = error
 
 
 @dataclass
@@ -115,9 +142,6 @@ class _Run:
         self.record.finished = _now()
         self.record.seconds["total"] = round(time.perf_counter() - self._clock, 3)
 
-    def report(self, text: str) -> None:
-        self.log.write(f"{text}\n")
-
     @contextlib.contextmanager
     def captured_output(self) -> Iterator[None]:
         # What a plugin prints belongs to its log: standard output is for the table alone.
@@ -136,19 +160,26 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
     c = request.coordinates
     method: Method = registry.load(Kind.METHOD, request.method)()
     device = resolve_device(request.device)
-    with run.timed("data"):
-        data = _load_data(request, registry)
+    report = partial(print, file=run.log)
+    try:
+        with run.timed("data"):
+            data = _load_data(request, registry)
+        select = _selector(Selection(c["selection"]), data, device)
+    except UserError as error:
+        raise _UsersMistakeError(error) from None
     images, labels = _to_device(data.train, device)
-    select = _selector(Selection(c["selection"]), data, device)
     epochs = partial(_epoch_finished, request)
 
     with run.timed("original"):
-        original = _original_model(run, store, data, images, labels, device, select, partial(epochs, "original"))
+        original = _original_model(
+            run, store, data, images, labels, device, select, partial(epochs, "original"), report
+        )
 
     oracle_class = registry.load(Kind.ORACLE, c["oracle"]["name"])
     oracle = oracle_class(
         oracle_class.Parameters.model_validate(c["oracle"]["parameters"]), seed=derive_seed(request.seed, "feedback")
     )
+    model = _copy(original, c, data, device)
     ledger = open_ledger(
         oracle,
         data.evidence,
@@ -157,7 +188,7 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
         size=len(data.train),
     )
     job = Job(
-        model=_copy(original, c, data, device),
+        model=model,
         original=original,
         images=images,
         labels=labels,
@@ -166,12 +197,13 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
         recipe=Recipe.model_validate(c["method"]["recipe"] or c["original"]),
         parameters=method.Parameters.model_validate(c["method"]["parameters"]),
         device=device,
-        report=run.report,
+        report=report,
         base_seed=request.seed,
         on_epoch=partial(epochs, "refine"),
+        share=partial(_share, run, store.artifacts),
         select=select,
     )
-    test_images = torch.from_numpy(np.ascontiguousarray(data.test.images))
+    test_images = torch.tensor(data.test.images)
     try:
         with run.timed("refine"), method_running():
             refined = method.refine(job)
@@ -185,7 +217,8 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
         )
         record.warnings = dict(job.warnings)
     with run.timed("test"):
-        logits = _checked_logits(refined, test_images, len(data.class_names), device)
+        with method_running():  # a refined model is the method's code too
+            logits = _checked_logits(refined, test_images, len(data.class_names), device)
         predictions = Predictions(
             labels=data.test.labels,
             predicted=logits.argmax(-1).numpy(),
@@ -230,7 +263,8 @@ def _load_data(request: RunRequest, registry: Registry) -> LoadedData:
 
 
 def _to_device(split: Split, device: str) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
+    # Copies: what one method writes into its images must not reach the next run.
+    return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
 
 
 def _original_model(
@@ -242,10 +276,9 @@ def _original_model(
     device: str,
     select: Callable[[nn.Module], float] | None,
     on_epoch: Callable[[int, int, float], None],
+    report: Callable[[str], None],
 ) -> Classifier:
     c = run.request.coordinates
-    depends_on = {key: c[key] for key in ("numerics", "dataset", "model", "weights", "original", "selection", "seed")}
-    depends_on["threads"] = c["protocol"]["threads"]
 
     def make() -> dict[str, Tensor]:
         model = _new_model(c, data).to(device)
@@ -254,13 +287,25 @@ def _original_model(
         fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
         return model.state_dict()
 
-    state, name, made = Artifacts(store.artifacts).get_or_make("original-model", depends_on, make)
+    state, name, made = Artifacts(store.artifacts).get_or_make("original-model", _original_depends_on(c), make)
     run.record.artifacts.append(name)
-    run.report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
+    report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
     model = _new_model(c, data)
     model.load_state_dict(state)
     model.to(device).eval().requires_grad_(False)
     return model
+
+
+def _original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
+    keys = ("numerics", "dataset", "model", "weights", "original", "selection", "seed")
+    return {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
+
+
+def _share(run: _Run, root: Path, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    depends_on = {"original": _original_depends_on(run.request.coordinates), "name": name}
+    tensors, folder, _ = Artifacts(root).get_or_make("shared", depends_on, make)
+    run.record.artifacts.append(folder)
+    return tensors
 
 
 def _new_model(c: dict[str, Any], data: LoadedData) -> Classifier:
@@ -286,10 +331,12 @@ def _selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Mo
     if data.validation is None:
         raise UserError(f"selection '{rule.value}' needs a validation split, and there is none", "use selection 'last'")
     split, number = data.validation, next(_numbers)
+    if rule is Selection.VAL_WGA and (np.bincount(split.groups, minlength=len(data.group_names)) == 0).any():
+        raise UserError("selection 'val_wga': a group has no validation examples", "use 'last' or 'val_accuracy'")
     _selectors.clear()
     _selectors[number] = (
         rule,
-        torch.from_numpy(split.images).to(device),
+        torch.tensor(split.images, device=device),
         split.labels,
         split.groups,
         len(data.group_names),
@@ -303,8 +350,6 @@ def _score(number: int, model: nn.Module) -> float:
     if rule is Selection.VAL_ACCURACY:
         return float(right.mean())
     total = np.bincount(groups, minlength=size)
-    if (total == 0).any():
-        raise UserError("selection 'val_wga': a group has no validation examples", "use 'last' or 'val_accuracy'")
     return float((np.bincount(groups[right], minlength=size) / total).min())
 
 
@@ -345,7 +390,7 @@ def _compute_metrics(predictions: Predictions, registry: Registry, run: _Run) ->
         try:
             metric = registry.load(Kind.METRIC, name)()
         except PluginError as error:
-            run.report(f"metric left out: {error}")
+            run.log.write(f"metric left out: {error}\n")
             continue
         value, reason = None, None
         try:
@@ -372,7 +417,7 @@ def _epoch_finished(request: RunRequest, phase: str, epoch: int, epochs: int, lo
 
 @contextlib.contextmanager
 def _isolated(request: RunRequest) -> Iterator[None]:
-    """Give the run its own global random state and thread count, and leave the process as it was found."""
+    """Give the run its own random state and thread count; put these, dtype and grad mode back as they were."""
     before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
     grad = torch.is_grad_enabled()
     seed = derive_seed(request.seed, "global")

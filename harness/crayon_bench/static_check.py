@@ -7,6 +7,7 @@ module, a package that they import, or the class that the entry point names, or 
 
 import ast
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -25,18 +26,12 @@ def why_not_importable(target: str) -> str | None:
     except (OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     for name in _imports(tree):
-        if _find(name.partition(".")[0])[0] is None and name.partition(".")[0] not in _builtin():
+        if _find(name.partition(".")[0])[0] is None:
             return f"ModuleNotFoundError: No module named '{name}'"
     names, everything = _bound(tree)
     if attribute and not everything and attribute.partition(".")[0] not in names:
         return f"AttributeError: module '{module}' has no attribute '{attribute}'"
     return None
-
-
-def _builtin() -> frozenset[str]:
-    import sys
-
-    return sys.stdlib_module_names | frozenset(sys.modules)
 
 
 def _find(module: str) -> tuple[ModuleSpec | None, str]:
@@ -46,8 +41,10 @@ def _find(module: str) -> tuple[ModuleSpec | None, str]:
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
-        spec = PathFinder.find_spec(name, path)
-        if spec is None and depth == 1 and name in _builtin():
+        # A top-level name is asked of every finder, since editable installs bring their own; that imports nothing.
+        try:
+            spec = find_spec(name) if depth == 1 else PathFinder.find_spec(name, path)
+        except ValueError:  # it is loaded already, in an unusual way
             return ModuleSpec(name, None), ""
         if spec is None or (depth < len(parts) and spec.submodule_search_locations is None):
             return None, name

@@ -25,15 +25,17 @@ from crayon_bench.records import SCHEMA, Record, folder_name
 class Store:
     """The store at *path*."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mend: bool = False) -> None:
+        """*mend*: set damaged records aside; otherwise they are only left out."""
         self.path = path
+        self.mend = mend
         self.runs = path / "runs"
         self.artifacts = path / "artifacts"
 
     @classmethod
     def create(cls, path: Path) -> "Store":
         """Open the store at *path* for writing, making it if needed. Raises UserError if that cannot be."""
-        store = cls(path)
+        store = cls(path, mend=True)
         try:
             store.runs.mkdir(parents=True, exist_ok=True)
             store.artifacts.mkdir(exist_ok=True)
@@ -114,13 +116,12 @@ class Store:
                     f"{file}: its schema is {schema}, this version reads up to {SCHEMA}", "upgrade crayon-bench"
                 )
             return Record.model_validate(raw)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, ValidationError) as error:
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
+        except (ValueError, ValidationError) as error:
             what = str(error).splitlines()[0]
-            try:
-                kept = f"set aside as {set_aside(folder).name}"
-            except OSError:
-                kept = "ignored"
+            kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
             print(f"Warning: record {file} is damaged ({what}); {kept}, the run counts as missing", file=sys.stderr)
             return None

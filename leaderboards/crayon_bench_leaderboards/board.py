@@ -5,7 +5,7 @@ never stands beside real data. Several settings in a store give several tables, 
 """
 
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,7 +24,8 @@ M = TypeVar("M", bound=BaseModel)
 
 _HERE = files("crayon_bench_leaderboards")
 
-SHORT_NAMES = {"acc": "sample_accuracy", "ma": "group_mean_accuracy", "wga": "worst_group_accuracy"}
+_SHORT = {"sample_accuracy": "Acc", "group_mean_accuracy": "MA", "worst_group_accuracy": "WGA"}
+SHORT_NAMES = {short.lower(): name for name, short in _SHORT.items()}
 
 
 class Board(BaseModel):
@@ -132,6 +133,7 @@ class Row:
 
     dataset: str
     method: str
+    variant: str
     label: str
     feedback: str
     feedback_total: float | None
@@ -142,6 +144,7 @@ class Row:
     metrics: dict[str, Cell]
     published: dict[str, float] | None
     seconds: float | None
+    warnings: dict[str, int]
     notes: list[int] = field(default_factory=list)
 
 
@@ -156,6 +159,8 @@ class Section:
     seeds: list[int]
     setting: str
     rows: list[Row]
+    left_out: list[int]
+    """Seeds that fewer than half of the methods have."""
 
 
 @dataclass
@@ -193,13 +198,11 @@ def make_tables(board: Board, records: Iterable[Record], only: Sequence[str] | N
     newest_first = sorted(by_setting.values(), key=lambda group: max(r.finished for r in group), reverse=True)
     reference = load_reference(board.reference) if board.reference else None
     tables = []
-    for source in dict.fromkeys(group[0].source for group in newest_first):
-        per_dataset = [
-            [group for group in newest_first if group[0].source == source and group[0].dataset == name]
-            for name in board.datasets
-        ]
+    for kind in dict.fromkeys((group[0].source, group[0].protocol) for group in newest_first):
+        alike = [group for group in newest_first if (group[0].source, group[0].protocol) == kind]
+        per_dataset = [[group for group in alike if group[0].dataset == name] for name in board.datasets]
         for groups in zip_longest(*per_dataset):
-            tables.append(_make_table(board, source, [g for g in groups if g], reference, only))
+            tables.append(_make_table(board, kind[0], [g for g in groups if g], reference, only))
     return tables
 
 
@@ -211,7 +214,7 @@ def _make_table(
         section = _section(board, group, reference if source == "real" else None, only)
         table.sections.append(section)
         for row in section.rows:
-            for text in _footnotes(row, group):
+            for text in _footnotes(row):
                 if text not in table.footnotes:
                     table.footnotes.append(text)
                 row.notes.append(table.footnotes.index(text) + 1)
@@ -222,7 +225,9 @@ def _make_table(
 
 def _section(board: Board, group: list[Record], reference: Reference | None, only: Sequence[str] | None) -> Section:
     first = group[0]
-    seeds = sorted({record.seed for record in group})
+    seeds = _seeds_of(group)
+    stray = sorted({record.seed for record in group} - set(seeds))
+    group = [record for record in group if record.seed in seeds]
     variants: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in group:
         variants[record.method, digest(record.coordinates["method"])].append(record)
@@ -239,7 +244,16 @@ def _section(board: Board, group: list[Record], reference: Reference | None, onl
     for metric in board.metric_names():
         _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
     title = first.title["dataset"]
-    return Section(first.dataset, title, first.source, first.protocol, seeds, first.setting, rows)
+    return Section(first.dataset, title, first.source, first.protocol, seeds, first.setting, rows, stray)
+
+
+def _seeds_of(group: list[Record]) -> list[int]:
+    """Return the seeds that at least half of the methods have: one that a single method was tried with is no gap."""
+    methods: dict[int, set[str]] = defaultdict(set)
+    for record in group:
+        methods[record.seed].add(record.method)
+    half = len({record.method for record in group}) / 2
+    return sorted(seed for seed, names in methods.items() if len(names) >= half)
 
 
 def _changes(variants: list[list[Record]]) -> list[str]:
@@ -280,13 +294,15 @@ def _row(
     label = first.title["method"] if first else name
     if changes:
         label += f" ({changes})"
+        published = None  # those numbers are for the method as it was published
     cells = {metric: _cell(metric, done, (published or {}).get(metric)) for metric in board.metric_names()}
     kinds = sorted({kind for record in done for kind in record.feedback.by_kind})
     return Row(
         dataset=any_record.dataset,
         method=name,
+        variant=changes,
         label=label,
-        feedback=first.feedback.label if first else "?",
+        feedback=done[0].feedback.label if done else first.title["feedback"] if first else "?",
         feedback_total=_plain(fmean(record.feedback.total for record in done)) if done else None,
         feedback_by_kind={k: _plain(fmean(record.feedback.by_kind.get(k, 0) for record in done)) for k in kinds},
         baseline=first.baseline if first else False,
@@ -295,6 +311,7 @@ def _row(
         metrics=cells,
         published=published,
         seconds=fmean(record.seconds.get("refine", 0.0) for record in done) if done else None,
+        warnings=dict(sum((Counter(record.warnings) for record in done), Counter())),
     )
 
 
@@ -339,9 +356,6 @@ def _cell(metric: str, done: list[Record], published: float | None) -> Cell:
     )
 
 
-_SHORT = {"sample_accuracy": "Acc", "group_mean_accuracy": "MA", "worst_group_accuracy": "WGA"}
-
-
 def _mark(cells: list[Cell]) -> None:
     """Mark the best and the second-best mean as printed, ties alike; nothing to mark among fewer than two."""
     if len(cells) < 2:
@@ -356,7 +370,7 @@ def _mark(cells: list[Cell]) -> None:
             cell.mark = "second"
 
 
-def _footnotes(row: Row, group: list[Record]) -> list[str]:
+def _footnotes(row: Row) -> list[str]:
     notes = []
     if row.status == "skipped":
         notes.append(f"does not apply: {row.reason}")  # without the label: several methods share a reason
@@ -365,12 +379,7 @@ def _footnotes(row: Row, group: list[Record]) -> list[str]:
     for cell in row.metrics.values():
         if cell.reason:
             notes.append(f"{row.label}: no {cell.short}: {cell.reason}")
-    counts: dict[str, int] = defaultdict(int)
-    for record in group:
-        if record.method == row.method and record.status is Status.OK:
-            for what, times in record.warnings.items():
-                counts[what] += times
-    notes += [f"{row.label}: warning: {what} ({times}×, all seeds)" for what, times in counts.items()]
+    notes += [f"{row.label}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()]
     return notes
 
 
@@ -382,6 +391,9 @@ def _remarks(section: Section, group: list[Record], reference: Reference | None)
         )
     else:
         remarks.append("One seed: no deviation. #FB: answers that were counted.")
+    if section.left_out:
+        numbers = ", ".join(map(str, section.left_out))
+        remarks.append(f"Left out, because fewer than half of the methods have it: seed {numbers}.")
     if section.source == "standin":
         remarks.append(
             f"{section.title} here is a STAND-IN made without the real data: nothing in this table says how a method"

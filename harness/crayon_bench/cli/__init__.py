@@ -8,7 +8,7 @@ import click
 
 from crayon_bench import __version__
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.plugins import PluginError, hook_failures, hooks
+from crayon_bench.plugins import PluginError, call_hooks, hook_failures
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def _ask_plugins(self) -> None:
-        hooks().hook.add_commands(register=self.register)
+        call_hooks("add_commands", register=self.register)
 
 
 @click.group(
@@ -86,7 +86,7 @@ def invoke(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
         result = cli.main(args=args, prog_name="crayon-bench", standalone_mode=False)
-        _flush()
+        sys.stdout.flush()
     except (UserError, PluginError) as error:
         return _fail(str(error))
     except click.UsageError as error:
@@ -95,7 +95,10 @@ def invoke(args: list[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort):
-        print("Interrupted. The same command continues where it stopped.", file=sys.stderr)
+        print(
+            "Interrupted. What was finished is kept: the same command continues (--rerun all starts over).",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has gone; point stdout elsewhere so that the interpreter's last flush is quiet.
@@ -106,10 +109,6 @@ def invoke(args: list[str] | None = None) -> int:
             if failure.target:
                 print(f"Warning: plugin '{failure.name}' could not be loaded: {failure.error}", file=sys.stderr)
     return result if isinstance(result, int) else 0
-
-
-def _flush() -> None:
-    sys.stdout.flush()
 
 
 def _fail(message: str) -> int:

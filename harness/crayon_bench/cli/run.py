@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     type=click.Choice(["missing", "failed", "all"]),
     default="failed",
     show_default=True,
-    help="missing: only runs without a record; failed: those and failed ones; all: every run.",
+    help="missing: only runs without a record; failed: those and failed ones; all: all (original models are kept).",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @click.option("--quiet", is_flag=True, help="No progress: only warnings, errors and the leaderboard.")
@@ -89,7 +89,7 @@ def run(
     """
     from crayon_bench.dataset import Source
     from crayon_bench.plan import Options, Rerun, make_plan, split_plan
-    from crayon_bench.plugins import Kind, Registry, call_hooks
+    from crayon_bench.plugins import Kind, Registry, call_hooks, guarded
     from crayon_bench.store import Store
 
     registry = Registry(plugin_files)
@@ -106,27 +106,30 @@ def run(
         device=device,
     )
     executor_class = registry.load(Kind.EXECUTOR, executor)
-    carrier = executor_class(workers)
+    carrier = guarded(executor_class, executor_class, workers)
     plan = make_plan(options, registry)
     _tell(plan, registry, quiet)
     if dry_run:
-        _show_plan(plan, Store.open(store) if store.is_dir() else None, Rerun(rerun))
-        return 1 if plan.problems else 0
+        _show_plan(plan, Store.open(store) if (store / "runs").is_dir() else None, Rerun(rerun))
+        return 1 if plan.problems or registry.file_errors else 0
 
+    if device == "cuda":
+        from crayon_bench.runner import resolve_device
+
+        resolve_device(device)  # before anything is written
     kept = Store.create(store)
     done, left = split_plan(plan, kept, Rerun(rerun))
     records = list(done)
     if left:
-        from crayon_bench.runner import resolve_device, sweep
+        from crayon_bench.runner import sweep
 
-        resolve_device(device)
         call_hooks("sweep_started", requests=left, done=len(done), quiet=quiet)
         try:
             records += sweep(left, carrier, kept, registry)
         finally:
             call_hooks("sweep_finished", records=records)
     call_hooks("show_board", records=_in_order(plan, records), methods=names)
-    return _summary(plan, records, kept, quiet)
+    return max(_summary(plan, records, kept, quiet), 1 if registry.file_errors else 0)
 
 
 def _in_order(plan: "Plan", records: "list[Record]") -> "list[Record]":

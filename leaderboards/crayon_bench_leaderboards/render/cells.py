@@ -26,10 +26,10 @@ def layout(table: Table) -> tuple[list[str], list[list[Text]]]:
             headings.append(f"{prefix}{short} (%)")
             if _has_published(section, metric):
                 headings.append(f"{prefix}{short} published")
-    lines: dict[str, list[Row | None]] = {}
+    lines: dict[tuple[str, str], list[Row | None]] = {}
     for number, section in enumerate(table.sections):
         for line in section.rows:
-            key = f"{line.method}\n{line.label.partition(' (')[2]}"
+            key = line.method, line.variant
             lines.setdefault(key, [None] * len(table.sections))[number] = line
     rows = []
     for cells in lines.values():

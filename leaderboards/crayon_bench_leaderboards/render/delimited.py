@@ -10,7 +10,7 @@ def to_csv(tables: list[Table]) -> str:
     """Return CSV with a heading. Accuracies in percent; empty where there is no value."""
     metrics = list(dict.fromkeys(name for table in tables for name in table.board.metric_names()))
     heads = ["board", "source", "setting", "protocol", "dataset", "method", "label", "feedback", "feedback_count"]
-    heads += ["status", "reason"]
+    heads += ["status", "reason", "notes"]
     for metric in metrics:
         heads += [f"{metric}_{part}" for part in ("mean", "std", "n", "mark", "published")]
     out = io.StringIO()
@@ -21,6 +21,7 @@ def to_csv(tables: list[Table]) -> str:
             for row in section.rows:
                 line = [table.board.name, section.source, section.setting[:12], section.protocol, row.dataset]
                 line += [row.method, row.label, row.feedback, _text(row.feedback_total), row.status, row.reason or ""]
+                line.append("; ".join([*(table.footnotes[note - 1] for note in row.notes), *table.remarks]))
                 for metric in metrics:
                     cell = row.metrics.get(metric)
                     if cell is None:

@@ -1,4 +1,4 @@
-"""Tables as JSON; the layout is a contract for scripts (docs/reference/leaderboard-json.md)."""
+"""Tables as JSON; the layout is a contract for scripts (docs/reference/leaderboards.md)."""
 
 import json
 from typing import Any

@@ -63,7 +63,7 @@ class CrayonAttention(Method):
         weight = alpha[:, None, None] * (1 - M) + beta[:, None, None] * M
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            M_ = max_normalise(forward.saliency(batch.labels))
+            M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
             return (M_ * batch["weight"]).sum((-2, -1))
 
         return job.fit(penalty, {"weight": weight})

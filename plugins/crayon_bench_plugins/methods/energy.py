@@ -54,6 +54,7 @@ class EnergyLoss(Method):
             M_ = forward.saliency(batch.labels).clamp_min(0)
             total = M_.sum((-2, -1))
             dead = total <= 0
+            job.count_dead(dead)
             share = (M_ * batch["inside"]).sum((-2, -1)) / total.masked_fill(dead, torch.inf)
             return parameters.lambda_ * (1 - share) * (batch["answered"] & ~dead)
 
