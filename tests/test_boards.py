@@ -56,7 +56,7 @@ SCORES = {
 def save(records: list[Record], store: Path = Path("crayon-runs")) -> None:
     kept = Store.create(store)
     for r in records:
-        kept.save(r, None, "")
+        kept.save(r, b"-", "")
 
 
 @pytest.fixture
@@ -237,7 +237,12 @@ def test_foreign_text_cannot_break_a_table(cli, full):
     save(
         [
             *full,
-            *[record("mine", s, 1.0, title={"method": name, "dataset": "D", "oracle": "simulated"}) for s in range(3)],
+            *[
+                record(
+                    "mine", s, 1.0, title={"method": name, "dataset": "D", "oracle": "simulated", "feedback": "None"}
+                )
+                for s in range(3)
+            ],
         ]
     )
     assert name in cli("leaderboard").out

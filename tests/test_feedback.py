@@ -162,7 +162,7 @@ while queue:
     seen.add(id(thing))
     name = type(thing).__module__ + "." + type(thing).__name__
     if isinstance(thing, (np.ndarray, torch.Tensor)):
-        array = np.asarray(thing)
+        array = thing.detach().cpu().numpy() if isinstance(thing, torch.Tensor) else thing
         found += [what for what, secret in builtins.secrets.items() if array.shape == secret.shape and (array == secret).all()]
     if name.startswith(("crayon_bench.dataset", "crayon_bench_plugins.datasets", "crayon_bench_plugins.oracles")):
         found.append(name)

@@ -375,3 +375,57 @@ def test_requests_can_be_carried_out_in_another_process(cli):
     assert {name: value.value for name, value in there.metrics.items()} == {
         n: v["value"] for n, v in here["metrics"].items()
     }
+
+
+DECLARATIONS = {
+    "asks is no kind": ("asks = ('box',)", "'asks' must be a tuple of FeedbackKind"),
+    "asks is no tuple": ("asks = FeedbackKind.BOX", "'asks' must be a tuple of FeedbackKind"),
+    "parameters": ("Parameters = 3", "'Parameters' must be a subclass"),
+    "title": ("title = None", "'title' must be a text"),
+    "skip is no text": ("def skip(self, setting):\n        return 3", "must return a reason or None"),
+    "skip exits": ("def skip(self, setting):\n        raise SystemExit(7)", "SystemExit: 7"),
+    "skip loads data": (
+        "def skip(self, setting):\n        from pathlib import Path\n        from crayon_bench import Source\n"
+        "        d = setting.dataset\n        d(d.Parameters()).load(d.find(Path('.'), Source.STANDIN, strict=False))",
+        "GuardError",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DECLARATIONS)
+def test_a_bad_declaration_is_one_line_and_the_rest_goes_on(cli, tmp_path, case):
+    extra, message = DECLARATIONS[case]
+    file = tmp_path / "mine.py"
+    file.write_text(method("mine", "return job.model", extra=extra))
+    result = cli(*RUN, "--methods", "all", "--plugin", file, *TINY)
+    assert result.code == 1
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert "Train More" in result.out
+
+
+def test_a_class_that_lacks_refine_is_named(cli, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(method("mine", "return job.model").replace("refine", "refin"))
+    result = cli(*RUN, "--methods", "mine", "--plugin", file, *TINY)
+    assert result.code == 2
+    assert "does not define: refine" in result.err
+
+
+def test_what_a_file_prints_on_import_does_not_mix_with_results(cli, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("print('hello')\n" + method("mine", "return job.model"))
+    result = cli("plugins", "list", "--plugin", file)
+    assert "hello" not in result.out
+    assert "hello" in result.err
+
+
+@pytest.mark.parametrize("examples", ["[True, False]", "[0.5]", "['a']"])
+def test_questions_about_what_is_no_position_are_refused(cli, tmp_path, examples):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        method("mine", f"job.oracle.boxes({examples})\nreturn job.model", extra="asks = (FeedbackKind.BOX,)")
+    )
+    result = cli(*RUN, "--methods", "mine", "--plugin", file, *TINY)
+    assert result.code == 1
+    assert "examples must be positions" in result.err

@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in out + err
-    assert "The same command continues" in err
+    assert "the same command continues" in err
     statuses = [n[0] for n in numbers(store).values()]
     assert statuses.count("interrupted") == 1
     assert statuses.count("ok") >= 1
@@ -420,3 +420,45 @@ def test_two_processes_may_write_the_same_run(tmp_path):
     assert [process.wait() for process in both] == [0, 0], [process.stderr.read() for process in both]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
     assert (target / "a").stat().st_size == 3000
+
+
+RECORD_EDITS = {
+    "not a number": ('"value": ', '"value": NaN, "was": '),
+    "other coordinates": ('"seed": 0', '"seed": 1'),
+    "a negative count": ('"total": ', '"total": -'),
+    "nothing in it": ("{", "[[[" * 30000 + "{"),
+    "no titles": ('"title": {', '"title": {}, "was": {'),
+}
+
+
+@pytest.mark.parametrize("case", RECORD_EDITS)
+def test_an_edited_record_is_damaged_and_no_command_falls_over_it(cli, case):
+    base = ["run", "--dataset", "decoymnist", "--methods", "original,rrr", "--seeds", "1", *TINY]
+    expected = cli(*base).out
+    (record,) = Path("crayon-runs/runs").glob("*.rrr.*/record.json")
+    record.write_text(record.read_text().replace(*RECORD_EDITS[case], 1))
+    for command in (["leaderboard"], ["runs", "list"]):
+        result = cli(*command)
+        assert result.code == 0
+        assert "is damaged" in result.err
+        assert record.exists()  # reading changes nothing
+    assert cli(*base).out == expected
+    assert "damaged" not in cli("leaderboard").err
+
+
+def test_a_record_without_its_predictions_is_damaged(cli):
+    base = ["run", "--dataset", "decoymnist", "--methods", "original", "--seeds", "1", *TINY]
+    cli(*base)
+    (predictions,) = Path("crayon-runs/runs").glob("*/predictions.parquet")
+    predictions.unlink()
+    assert "predictions.parquet is missing" in cli(*base).err
+    assert predictions.exists()
+
+
+def test_a_method_that_changes_the_folder_does_not_move_the_store(process, tmp_path):
+    file = tmp_path / "mover.py"
+    file.write_text(method("mover", f"import os\nos.chdir({str(tmp_path)!r})\nreturn job.model"))
+    base = ["run", "--dataset", "decoymnist", "--methods", "mover,train-more", "--seeds", "1", "--plugin", file, *TINY]
+    assert process(*base).code == 0
+    assert len(run_files(Path("crayon-runs"))) == 2
+    assert not (tmp_path / "crayon-runs").exists()

@@ -36,7 +36,9 @@ class TrainingError(Exception):
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``"Did you mean 'x'?"`` for the option nearest to *word*, or what there is to choose from."""
     known = sorted(options)
-    near = get_close_matches(word, known, n=1, cutoff=0.6) or [o for o in known if word and o.startswith(word)][:1]
+    near = (
+        get_close_matches(word.lower(), known, n=1, cutoff=0.6) or [o for o in known if word and o.startswith(word)][:1]
+    )
     if near:
         return f"did you mean '{near[0]}'?"
     return f"choose from: {', '.join(known)}" if known else "there is none to choose from"

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,7 @@ class MeteredOracle:
 
     def judge_maps(self, examples: Ints, maps: Floats) -> Verdicts:
         """Ask, for each of n maps, float (n, H, W) ≥ 0, whether it looks at the right place. Counts n answers."""
-        examples = np.asarray(examples, dtype=np.int64)
+        examples = _positions(examples)
         maps = np.asarray(maps, dtype=np.float32)
         if maps.ndim != 3 or len(maps) != len(examples):
             raise ValueError(f"judge_maps wants one (H, W) map for each of {len(examples)} examples, not {maps.shape}")
@@ -162,24 +162,24 @@ class MeteredOracle:
 
     def relevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that matter, one mask per example."""
-        examples = np.asarray(examples, dtype=np.int64)
+        examples = _positions(examples)
         return self._ask(FeedbackKind.RELEVANT_MASK, examples, lambda a: a.oracle.relevant_masks(examples, a.evidence))
 
     def irrelevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that must not matter, one mask per example."""
-        examples = np.asarray(examples, dtype=np.int64)
+        examples = _positions(examples)
         return self._ask(
             FeedbackKind.IRRELEVANT_MASK, examples, lambda a: a.oracle.irrelevant_masks(examples, a.evidence)
         )
 
     def boxes(self, examples: Ints) -> Boxes:
         """Ask for a bounding box around what matters, one per example."""
-        examples = np.asarray(examples, dtype=np.int64)
+        examples = _positions(examples)
         return self._ask(FeedbackKind.BOX, examples, lambda a: a.oracle.boxes(examples, a.evidence))
 
     def groups(self, examples: Ints) -> Groups:
         """Ask for training group labels, one per example."""
-        examples = np.asarray(examples, dtype=np.int64)
+        examples = _positions(examples)
         return self._ask(FeedbackKind.GROUP, examples, lambda a: a.oracle.groups(examples, a.groups(examples)))
 
     def _ask(self, kind: FeedbackKind, examples: Ints, answer: Callable[[_Account], Answer]) -> Answer:
@@ -199,6 +199,13 @@ class MeteredOracle:
             for verdict in (Verdict.YES, Verdict.NO, Verdict.MAYBE):
                 tally[verdict.name.lower()] += int((given.values == verdict).sum())
         return given
+
+
+def _positions(examples: Any) -> Ints:
+    array = np.asarray(examples)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"examples must be positions in the training split, not {array.dtype} values")
+    return array.astype(np.int64)
 
 
 def _checked(given: Answer, n: int, oracle: str) -> Answer:

@@ -11,6 +11,7 @@ from crayon_bench.data_files import default_root
 from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.feedback import FeedbackKind, feedback_label
+from crayon_bench.guard import method_running
 from crayon_bench.method import Method, Setting
 from crayon_bench.oracle import FeedbackOracle
 from crayon_bench.parameters import validated
@@ -194,7 +195,7 @@ def _plan_dataset(
             },
         }
         setting = Setting(dataset, protocol.model, unable)
-        answer = _try(plan, guarded, method, lambda method, setting: (method().skip(setting),), method, setting)
+        answer = _try(plan, guarded, method, _skip, method, setting)
         if answer is None:
             continue
         skip = answer[0]
@@ -222,13 +223,21 @@ def _plan_dataset(
                     verified=found.verified,
                     notes=list(found.notes),
                     where=found.where,
-                    data_root=str(root),
+                    data_root=str(root.resolve()),
                     strict=strict,
                     device=options.device,
                     plugin_files=[str(file.resolve()) for file in registry.files],
                     skip=skip,
                 )
             )
+
+
+def _skip(method: type[Method], setting: Setting) -> tuple[str | None]:
+    with method_running():  # the data set that the setting names is not to be loaded here
+        reason = method().skip(setting)
+    if reason is not None and not isinstance(reason, str):
+        raise TypeError(f"skip() must return a reason or None, not {type(reason).__name__}")
+    return (reason,)
 
 
 def _unable(oracle: type[FeedbackOracle], parameters: Any, dataset: type[Dataset]) -> dict[FeedbackKind, str]:
@@ -254,7 +263,8 @@ def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
 def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list[tuple[str, str]]) -> Protocol:
     name = options.protocol or ("paper" if found.source is Source.REAL else "quick")
     folder = dataset.protocols()
-    if name.endswith(".toml") or "/" in name or "\\" in name:
+    is_file = name.endswith(".toml") or "/" in name or "\\" in name
+    if is_file:
         path: Any = Path(name)
         if not path.is_file():
             raise UserError(f"--protocol {name}: there is no such file")
@@ -264,7 +274,7 @@ def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list
             raise UserError(f"dataset '{dataset.name}' has no protocol '{name}'", did_you_mean(name, known))
         path = folder / f"{name}.toml"
     protocol = load_protocol(path, sets, oracle=options.oracle)
-    if isinstance(path, Path) and folder is not None and (folder / f"{protocol.name}.toml").is_file():
+    if is_file and folder is not None and (folder / f"{protocol.name}.toml").is_file():
         raise UserError(
             f"protocol {path}: name = '{protocol.name}': a built-in protocol has this name", "choose another"
         )

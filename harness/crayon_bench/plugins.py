@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.feedback import FeedbackKind
 from crayon_bench.static_check import why_not_importable
 
 
@@ -112,7 +114,7 @@ class Registry:
                     inspect.isclass(value)
                     and issubclass(value, base)
                     and value.__module__ == module.__name__
-                    and not inspect.isabstract(value)
+                    and not value.__name__.startswith("_")
                 ):
                     name = getattr(value, "name", "")
                     try:
@@ -122,7 +124,7 @@ class Registry:
                     except PluginError as error:
                         self.file_errors[file] = str(error)
                         continue
-                    self._file_hashes[kind, name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+                    self._file_hashes[kind, name] = content_hash(file)
                     self._entries[kind][name] = EntryPoint(name, f"{file}:{value.__name__}", kind.group)
                     self._loaded[kind, name] = value
 
@@ -173,7 +175,8 @@ class Registry:
         if (kind, name) not in self._loaded:
             entry = self._entries[kind][name]
             try:
-                loaded = entry.load()
+                with redirect_stdout(sys.stderr):  # standard output is for results
+                    loaded = entry.load()
                 self._check(kind, name, loaded)
             except BaseException as error:  # whatever a plugin raises, SystemExit too, must not stop the rest
                 if isinstance(error, KeyboardInterrupt):
@@ -198,6 +201,14 @@ class Registry:
             raise PluginError(
                 f"'{name}' is no name for a {kind}: use a-z, 0-9, - and _, and none of {sorted(RESERVED)}"
             )
+        for attribute in ("title", "summary", "short"):
+            if not isinstance(getattr(loaded, attribute, ""), str):
+                raise PluginError(f"class {loaded.__name__}: '{attribute}' must be a text")
+        asks = getattr(loaded, "asks", ())
+        if not isinstance(asks, tuple) or not all(isinstance(kind_, FeedbackKind) for kind_ in asks):
+            raise PluginError(f"class {loaded.__name__}: 'asks' must be a tuple of FeedbackKind, not {asks!r}")
+        if hasattr(loaded, "Parameters") and not _is_subclass(loaded.Parameters, _parameters_base()):
+            raise PluginError(f"class {loaded.__name__}: 'Parameters' must be a subclass of crayon_bench.Parameters")
         if loaded.name != name:
             raise PluginError(f"class {loaded.__name__} says name = '{loaded.name}' but is registered as '{name}'")
 
@@ -212,6 +223,11 @@ def guarded(plugin: Any, call: Callable[..., R], *arguments: Any, **keywords: An
         raise PluginError(f"{plugin.__name__} '{plugin.name}' cannot be used: {_one_line(error)}") from error
 
 
+def content_hash(file: Path) -> str:
+    """Return the beginning of the sha256 of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
 def _is_subclass(thing: Any, base: type[Any]) -> bool:
     return isinstance(thing, type) and issubclass(thing, base)
 
@@ -219,6 +235,12 @@ def _is_subclass(thing: Any, base: type[Any]) -> bool:
 def _base(kind: Kind) -> type[Any]:
     module, name = _BASES[kind]
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _parameters_base() -> type[Any]:
+    from crayon_bench.parameters import Parameters
+
+    return Parameters
 
 
 def _package(entry: EntryPoint) -> str:
@@ -233,7 +255,8 @@ def _import_file(file: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
@@ -285,9 +308,13 @@ def hook_failures() -> list[PluginRow]:
     return list(_hook_failures)
 
 
-def call_hooks(name: str, **arguments: Any) -> None:
-    """Call hook *name* of every plugin. One that raises is reported once on standard error and not called again."""
+def call_hooks(name: str, **arguments: Any) -> bool:
+    """Call hook *name* of every plugin; return whether none raised.
+
+    One that raises is reported once on standard error and not called again.
+    """
     manager = hooks()
+    fine = True
     for implementation in list(getattr(manager.hook, name).get_hookimpls()):
         wanted = {key: arguments[key] for key in implementation.argnames}
         try:
@@ -298,6 +325,9 @@ def call_hooks(name: str, **arguments: Any) -> None:
             if isinstance(error, KeyboardInterrupt):
                 raise
             why = f"hook {name} raised {_one_line(error)}"
-            print(f"Warning: plugin '{implementation.plugin_name}' is switched off: {why}", file=sys.stderr)
+            fine = False
+            with suppress(OSError):  # nobody may be reading; that must not end a sweep
+                print(f"Warning: plugin '{implementation.plugin_name}' is switched off: {why}", file=sys.stderr)
             manager.unregister(implementation.plugin)
             _hook_failures.append(PluginRow("hooks", implementation.plugin_name, "", "", why))
+    return fine

@@ -124,12 +124,12 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
     *oracle* is the name that the section ``oracle.`` of ``--set`` stands for. Raises UserError with the key's path.
     """
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"protocol {path}: cannot be read: {error}") from None
     try:
         raw = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"protocol {path}: not valid TOML: {error}") from None
     where = f"protocol {Path(str(path)).name}: "
     try:
@@ -174,7 +174,7 @@ def parse_value(text: str) -> Any:
     """Read a value as TOML would (``3``, ``1e-3``, ``true``, ``[1, 2]``); anything else is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA = 1
 """Version of the record's layout. A store of a newer schema is refused, not guessed at."""
@@ -27,7 +27,7 @@ class _Part(BaseModel):
 class MetricValue(_Part):
     """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*."""
 
-    value: float | None
+    value: Annotated[float, Field(allow_inf_nan=False)] | None
     short: str
     direction: Literal["higher", "lower"]
     unit: str
@@ -38,14 +38,14 @@ class GroupCount(_Part):
     """Right predictions among the test examples of one group."""
 
     name: str
-    right: int
-    total: int
+    right: Annotated[int, Field(ge=0)]
+    total: Annotated[int, Field(ge=0)]
 
 
 class Feedback(_Part):
     """What the ledger counted. verdicts: kind → how often yes / no / maybe was answered."""
 
-    total: int = 0
+    total: Annotated[int, Field(ge=0, lt=2**53)] = 0
     by_kind: dict[str, int] = Field(default_factory=dict)
     verdicts: dict[str, dict[str, int]] = Field(default_factory=dict)
     label: str = "-"
@@ -115,6 +115,15 @@ class Record(Coordinates, _Part):
     finished: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Record":
+        if self.key != digest(self.coordinates) or self.setting != setting_of(self.coordinates):
+            raise ValueError("key and coordinates do not belong together")
+        missing = {"method", "dataset", "oracle", "feedback"} - set(self.title)
+        if missing:
+            raise ValueError(f"title lacks {', '.join(sorted(missing))}")
+        return self
 
     def to_json(self) -> str:
         """Return the record as the text of ``record.json``."""

@@ -35,7 +35,7 @@ from crayon_bench.metric import Predictions
 from crayon_bench.models import Classifier, build_model
 from crayon_bench.oracle import close_ledger, open_ledger
 from crayon_bench.plan import RunRequest
-from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks
+from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash
 from crayon_bench.protocol import ModelSpec, Recipe, Selection
 from crayon_bench.records import Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
@@ -48,7 +48,8 @@ class Performer:
     """What an executor calls for each request. Plain paths, so that it can be sent to another process."""
 
     store: str
-    plugin_files: tuple[str, ...] = ()
+    plugin_files: tuple[tuple[str, str], ...] = ()
+    """Path and content hash of each ``--plugin`` file."""
 
     def __call__(self, request: RunRequest) -> Record:
         """Carry out one run; see :func:`perform`."""
@@ -56,13 +57,13 @@ class Performer:
 
 
 @cache
-def _registry(plugin_files: tuple[str, ...]) -> Registry:
-    return Registry(map(Path, plugin_files))
+def _registry(plugin_files: tuple[tuple[str, str], ...]) -> Registry:
+    return Registry(Path(path) for path, _ in plugin_files)
 
 
 def sweep(requests: list[RunRequest], executor: Executor, store: Store, registry: Registry) -> Iterator[Record]:
     """Carry out the *requests* and yield their records, each of which is in the store by then."""
-    files = tuple(str(file.resolve()) for file in registry.files)
+    files = tuple((str(file.resolve()), content_hash(file)) for file in registry.files)
     yield from executor.execute(requests, Performer(str(store.path.resolve()), files))
 
 
@@ -200,7 +201,7 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
         report=report,
         base_seed=request.seed,
         on_epoch=partial(epochs, "refine"),
-        share=partial(_share, run, store.artifacts),
+        share=partial(_share, record.artifacts, store.artifacts, _original_depends_on(c)),
         select=select,
     )
     test_images = torch.tensor(data.test.images)
@@ -301,10 +302,11 @@ def _original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
     return {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
 
 
-def _share(run: _Run, root: Path, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    depends_on = {"original": _original_depends_on(run.request.coordinates), "name": name}
-    tensors, folder, _ = Artifacts(root).get_or_make("shared", depends_on, make)
-    run.record.artifacts.append(folder)
+def _share(
+    used: list[str], root: Path, original: dict[str, Any], name: str, make: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    tensors, folder, _ = Artifacts(root).get_or_make("shared", {"original": original, "name": name}, make)
+    used.append(folder)
     return tensors
 
 
@@ -417,9 +419,9 @@ def _epoch_finished(request: RunRequest, phase: str, epoch: int, epochs: int, lo
 
 @contextlib.contextmanager
 def _isolated(request: RunRequest) -> Iterator[None]:
-    """Give the run its own random state and thread count; put these, dtype and grad mode back as they were."""
+    """Give the run its own random state and thread count; put these, dtype, grad mode and folder back."""
     before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
-    grad = torch.is_grad_enabled()
+    grad, folder = torch.is_grad_enabled(), Path.cwd()
     seed = derive_seed(request.seed, "global")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         random.seed(seed)
@@ -437,6 +439,7 @@ def _isolated(request: RunRequest) -> Iterator[None]:
             torch.set_num_threads(before[2])
             torch.set_default_dtype(before[3])
             torch.set_grad_enabled(grad)
+            os.chdir(folder)
 
 
 def resolve_device(name: str) -> str:

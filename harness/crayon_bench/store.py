@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from crayon_bench.errors import UserError
 from crayon_bench.files import read_json, set_aside, write_file, write_folder
-from crayon_bench.records import SCHEMA, Record, folder_name
+from crayon_bench.records import SCHEMA, Record, Status, folder_name
 
 
 class Store:
@@ -115,13 +115,24 @@ class Store:
                 raise UserError(
                     f"{file}: its schema is {schema}, this version reads up to {SCHEMA}", "upgrade crayon-bench"
                 )
-            return Record.model_validate(raw)
-        except (FileNotFoundError, NotADirectoryError):
+            record = Record.model_validate(raw)
+            if record.status is Status.OK and not (folder / "predictions.parquet").stat().st_size:
+                raise ValueError("its predictions are empty")
+            return record
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if file.exists():
+                self._damaged(folder, ValueError(f"{Path(str(error.filename)).name} is missing"))
             return None
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-        except (ValueError, ValidationError) as error:
-            what = str(error).splitlines()[0]
-            kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
-            print(f"Warning: record {file} is damaged ({what}); {kept}, the run counts as missing", file=sys.stderr)
+        except (ValueError, RecursionError) as error:
+            self._damaged(folder, error)
             return None
+
+    def _damaged(self, folder: Path, error: Exception) -> None:
+        what = str(error).splitlines()[0]
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
+        kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
+        print(f"Warning: record {folder.name} is damaged ({what}); {kept}, the run counts as missing", file=sys.stderr)

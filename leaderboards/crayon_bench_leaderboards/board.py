@@ -12,9 +12,9 @@ from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.parameters import validated
@@ -36,10 +36,19 @@ class Board(BaseModel):
     schema_: Literal[1]
     name: str
     title: str
-    datasets: list[str]
+    datasets: Annotated[list[str], Field(min_length=1)]
     methods: list[str]
-    metrics: list[str]
+    metrics: Annotated[list[str], Field(min_length=1)]
+    titles: dict[str, str] = {}
+    """Titles of methods, for rows of those that were not run."""
     reference: str | None = None
+
+    @model_validator(mode="after")
+    def _has_no_doubles(self) -> "Board":
+        for names in (self.datasets, self.methods, self.metric_names()):
+            if len(set(names)) < len(names):
+                raise ValueError(f"a name stands twice in {names}")
+        return self
 
     def metric_names(self) -> list[str]:
         """Return the full names of the metrics; ``acc``, ``ma`` and ``wga`` are short ones."""
@@ -83,10 +92,10 @@ def load_reference(name: str) -> Reference:
 
 def _read(path: Any, model: type[M], what: str) -> M:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{what} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{what} {path}: not valid TOML: {error}") from None
     if "schema" in raw:
         raw["schema_"] = raw.pop("schema")
@@ -195,6 +204,12 @@ def make_tables(board: Board, records: Iterable[Record], only: Sequence[str] | N
     for record in records:
         if record.dataset in board.datasets:
             by_setting[record.setting].append(record)
+    computed = {name for group in by_setting.values() for record in group for name in record.metrics}
+    for name in board.metric_names():
+        if by_setting and name not in _SHORT and name not in computed:
+            raise UserError(
+                f"board {board.name}: there is no metric '{name}'", did_you_mean(name, {*computed, *_SHORT})
+            )
     newest_first = sorted(by_setting.values(), key=lambda group: max(r.finished for r in group), reverse=True)
     reference = load_reference(board.reference) if board.reference else None
     tables = []
@@ -291,7 +306,7 @@ def _row(
     done = [record for record in records if record.status is Status.OK]
     status, reason = _status(records, done, seeds)
     first = done[0] if done else records[0] if records else None
-    label = first.title["method"] if first else name
+    label = first.title["method"] if first else board.titles.get(name, name)
     if changes:
         label += f" ({changes})"
         published = None  # those numbers are for the method as it was published

@@ -1,8 +1,11 @@
 """The command line. One file per verb; a verb's file is imported when it is used."""
 
+import contextlib
+import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -37,8 +40,12 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return None
         module, _, attribute = self.lazy[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
+        try:
+            command = getattr(import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(f"command '{cmd_name}' cannot be used: {type(error).__name__}: {error}") from error
+        if not isinstance(command, click.Command):
+            raise PluginError(f"command '{cmd_name}' cannot be used: {self.lazy[cmd_name][0]} is no click command")
         return command
 
     def resolve_command(
@@ -84,11 +91,15 @@ def main(args: list[str] | None = None) -> None:
 
 def invoke(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    _prepare_streams()
     try:
         result = cli.main(args=args, prog_name="crayon-bench", standalone_mode=False)
         sys.stdout.flush()
     except (UserError, PluginError) as error:
         return _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        return 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "crayon-bench"
         return _fail(f"{error.format_message().rstrip('.')} — see {where} --help")
@@ -101,16 +112,38 @@ def invoke(args: list[str] | None = None) -> int:
         )
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has gone; point stdout elsewhere so that the interpreter's last flush is quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()  # the reader (`| head`) has gone
         return 0
+    except OSError as error:
+        _silence()
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     finally:
         for failure in hook_failures():
             if failure.target:
-                print(f"Warning: plugin '{failure.name}' could not be loaded: {failure.error}", file=sys.stderr)
+                _say(f"Warning: plugin '{failure.name}' could not be loaded: {failure.error}")
     return result if isinstance(result, int) else 0
 
 
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a table with "?" for "±" is better than none
+
+
+def _silence() -> None:
+    # Otherwise the interpreter's last flush would fail once more, loudly.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr)
+
+
 def _fail(message: str) -> int:
-    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"Error: {' '.join(message.split())}")
     return 2

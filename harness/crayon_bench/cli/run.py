@@ -80,11 +80,10 @@ def run(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    r"""Run methods on data sets, seed by seed, and print the leaderboard of what was run.
+    """Run methods on data sets, seed by seed, and print the leaderboard of what was run.
 
     Runs whose record is in the store are not repeated. Ctrl-C stops; the same command continues.
 
-    \b
     Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
     """
     from crayon_bench.dataset import Source
@@ -128,8 +127,8 @@ def run(
             records += sweep(left, carrier, kept, registry)
         finally:
             call_hooks("sweep_finished", records=records)
-    call_hooks("show_board", records=_in_order(plan, records), methods=names)
-    return max(_summary(plan, records, kept, quiet), 1 if registry.file_errors else 0)
+    shown = call_hooks("show_board", records=_in_order(plan, records), methods=names)
+    return max(_summary(plan, records, kept, quiet), 0 if shown and not registry.file_errors else 1)
 
 
 def _in_order(plan: "Plan", records: "list[Record]") -> "list[Record]":

@@ -132,7 +132,10 @@ class DecoyMNIST(Dataset):
                 f"{report.sha256[:12]}…, published {report.file.sha256[:12]}…)"
             )
             if strict and not report.accepted:
-                raise UserError(f"{report.path}: {note}", "replace it: crayon-bench data prepare decoymnist")
+                raise UserError(
+                    f"{report.path}: {note}",
+                    "crayon-bench data prepare decoymnist, or data import … --accept-unverified",
+                )
             notes.append(note)
         content = hashlib.sha256("".join(report.sha256 for report in reports).encode()).hexdigest()
         return Found(Source.REAL, content, str(reports[0].path.parent), not notes, tuple(notes), paths)
