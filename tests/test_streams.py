@@ -17,7 +17,7 @@ def shell(command: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         capture_output=True,
-        text=True,
+        text=True, errors="replace",
         env={**os.environ, **env},
         check=False,
     )
