@@ -400,12 +400,9 @@ def _footnotes(row: Row) -> list[str]:
 
 def _remarks(section: Section, group: list[Record], reference: Reference | None) -> list[str]:
     remarks = []
-    if len(section.seeds) > 1:
-        remarks.append(
-            f"Mean ± sample standard deviation over {_seeds(section.seeds)}. #FB: answers that were counted."
-        )
-    else:
-        remarks.append("One seed: no deviation. #FB: answers that were counted.")
+    several = len(section.seeds) > 1
+    what = f"Mean ± sample standard deviation over {_seeds(section.seeds)}" if several else "One seed, no deviation"
+    remarks.append(f"{what}. #FB: answers that were counted. Setting {section.setting[:8]}.")
     if section.left_out:
         numbers = ", ".join(map(str, section.left_out))
         remarks.append(f"Left out, because fewer than half of the methods have it: seed {numbers}.")
