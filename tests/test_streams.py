@@ -17,7 +17,8 @@ def shell(command: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         capture_output=True,
-        text=True, errors="replace",
+        text=True,
+        errors="replace",
         env={**os.environ, **env},
         check=False,
     )

@@ -122,18 +122,22 @@ def test_the_loop_against_a_bare_one(benchmark):
 
 @pytest.mark.benchmark(group="denormals")
 def test_flushing_denormals(benchmark):
-    """Weights that decay towards zero, as pixels that are always black have, make slow numbers without the flush."""
-    values = torch.full((1_000_000,), 1e-39)
+    """Adam on weights and gradients that have decayed towards zero, as those of pixels that are always black do."""
+    weight = nn.Parameter(torch.full((1_000_000,), 1e-39))
+    weight.grad = torch.full_like(weight, 1e-21)
+    adam = torch.optim.Adam([weight], lr=1e-3, weight_decay=1e-4, fused=True)
 
     def work(flush: bool) -> Callable[[], None]:
         def run() -> None:
+            with torch.no_grad():
+                weight.fill_(1e-39)
             torch.set_flush_denormal(flush)
-            values.mul(1.5)
+            adam.step()
 
         return run
 
     benchmark.pedantic(work(True), rounds=5, warmup_rounds=1)
-    note(benchmark, without_flush_over_with=ratio(work(False), work(True)))
+    note(benchmark, adam_without_flush_over_with=ratio(work(False), work(True)))
 
 
 @pytest.mark.benchmark(group="command line")
