@@ -22,7 +22,7 @@ def draw(title: str, found: Found, data: LoadedData, per_class: int) -> bytes:
     kind = (
         "STAND-IN data" if found.source is Source.STANDIN else "real data" + ("" if found.verified else ", UNVERIFIED")
     )
-    pen.text((_MARGIN, 4), f"{title} — {kind}".replace("—", "-"), fill="black", font=font)
+    pen.text((_MARGIN, 4), f"{title}, {kind}", fill="black", font=font)
     for number, (name, split) in enumerate((("training", data.train), ("test", data.test))):
         left = _MARGIN + _LABEL + number * (block + _GAP)
         pen.text((left, 20), name, fill="black", font=font)
