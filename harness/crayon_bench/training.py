@@ -2,8 +2,8 @@
 
 A penalty is a function ``penalty(forward, batch)`` that returns one term per example, (…, B), from the ONE forward pass
 of the step. The step's loss is the mean over the batch of cross-entropy plus penalty; papers that sum over the batch
-differ by a constant factor, which Adam ignores. With stacked parameters (see :mod:`crayon_bench.models`) the means
-of the S networks are summed, so that no network feels the others.
+differ by a constant factor, which Adam ignores but for its weight decay. With stacked parameters (see
+:mod:`crayon_bench.models`) the means of the S networks are summed, so that no network feels the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -68,6 +68,11 @@ def _describe(kind: str, plugin: Any) -> None:
     if model is not None and model.model_fields:
         click.echo("\nparameters:")
         for name, field in model.model_fields.items():
-            limits = ", ".join(str(limit) for limit in field.metadata)
+            limits = ", ".join(
+                f"{sign} {getattr(limit, bound)}"
+                for limit in field.metadata
+                for bound, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+                if getattr(limit, bound, None) is not None
+            )
             text = f"  {field.alias or name} = {field.default!r}"
             click.echo(f"{text}  {field.description or ''}{f' ({limits})' if limits else ''}")

@@ -36,7 +36,7 @@ class CrayonAttention(Method):
 
     Departures: none known. The paper does not say whether M′ belongs to the true or the predicted label (the authors'
     code: the true one), nor whether the gradient flows through M′'s maximum (here it does). All three terms are means
-    over the batch in place of sums, which Adam cannot tell apart.
+    over the batch in place of sums, the same to Adam but that weight decay weighs more.
     """
 
     name = "crayon-attention"

@@ -32,8 +32,8 @@ class RRR(Method):
     The gradient of Σ_k log p_k with respect to the logits is 1 − K·p, so that the input gradient has a closed form and
     training needs no double backward.
 
-    Departures: weight decay is Adam's, not the paper's separate term; means over the batch in place of sums, which
-    Adam cannot tell apart. An image without an answer has A = 0.
+    Departures: weight decay is Adam's, not the paper's separate term; means over the batch in place of sums, the same
+    to Adam but that weight decay weighs more. An image without an answer has A = 0.
     """
 
     name = "rrr"
