@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from crayon_bench.models import MLP
-from crayon_bench.protocol import ModelSpec, Recipe
+from crayon_bench.protocol import MLPSpec, Recipe
 from crayon_bench.saliency import max_normalise, saliency_maps
 from crayon_bench.training import Batch, fit, predict
 
@@ -16,7 +16,7 @@ CLASSES = 5
 
 def networks(seed: int, hidden=(9, 8), pixels="unit", shape=SHAPE) -> tuple[MLP, nn.Sequential]:
     """The network under test, and plain torch layers with the same parameters."""
-    spec = ModelSpec(hidden=list(hidden), pixels=pixels, init_std=0.5)
+    spec = MLPSpec(hidden=list(hidden), pixels=pixels, init_std=0.5)
     ours = MLP(spec, shape, CLASSES, seed).double()
     layers: list[nn.Module] = [nn.Flatten()]
     for number, (w, b) in enumerate(zip(ours.weights, ours.biases, strict=True)):
@@ -282,7 +282,7 @@ def test_fit_equals_a_plain_loop_with_double_backward():
 
 def test_stacked_networks_train_as_they_would_alone():
     """The loop bears the seeds of one cell at once: parameters stacked as (S, …), orders and feedback per seed."""
-    spec = ModelSpec(hidden=[6, 5], pixels="unit", init_std=0.5)
+    spec = MLPSpec(hidden=[6, 5], pixels="unit", init_std=0.5)
     images, labels = batch(2, n=20)
     recipe = Recipe(epochs=3, batch=6, lr=0.01, weight_decay=1e-3)
     weight = torch.rand(2, 20, *SHAPE[1:], dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -311,7 +311,7 @@ def test_selection_keeps_the_earliest_best_epoch():
     images, labels = batch(4, n=20)
     scores = iter([0.2, 0.9, 0.9, 0.1])
     states = []
-    model = MLP(ModelSpec(hidden=[4], pixels="unit"), SHAPE, CLASSES, seed=0)
+    model = MLP(MLPSpec(hidden=[4], pixels="unit"), SHAPE, CLASSES, seed=0)
 
     def select(m):
         states.append(predict(m, images).clone())
@@ -325,7 +325,7 @@ def test_a_loss_that_is_not_finite_stops_training():
     from crayon_bench.errors import TrainingError
 
     images, labels = batch(4)
-    model = MLP(ModelSpec(hidden=[4]), SHAPE, CLASSES, seed=0)
+    model = MLP(MLPSpec(hidden=[4]), SHAPE, CLASSES, seed=0)
     with pytest.raises(TrainingError, match="epoch 1 of 5"):
         fit(
             model, images, labels, Recipe(epochs=5, batch=4, lr=0.1), order_seed=0,

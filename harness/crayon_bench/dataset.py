@@ -111,6 +111,9 @@ class Split:
         return self._groups
 
 
+_EVIDENCE = ("relevant_masks", "irrelevant_masks", "boxes")
+
+
 class Evidence:
     """Where the truth lies in the training images. Subclass it and override what the data set has.
 
@@ -121,9 +124,13 @@ class Evidence:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name in ("relevant_masks", "irrelevant_masks", "boxes"):
+        for name in _EVIDENCE:
             if name in cls.__dict__:
                 setattr(cls, name, _fenced(cls.__dict__[name]))
+
+    def has(self, what: str) -> bool:
+        """Return whether this evidence has *what*: ``relevant_masks``, ``irrelevant_masks`` or ``boxes``."""
+        return getattr(type(self), what) is not getattr(Evidence, what)
 
     def relevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Pixels that matter: bool (n, H, W)."""
@@ -157,6 +164,14 @@ class LoadedData:
     group_names: tuple[str, ...]
     evidence: Evidence
     validation: Split | None = None
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that come with the data set, for its stand-in: a safetensors file whose metadata name the ``scaling``."""
+
+    file: Traversable
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -196,6 +211,8 @@ class Dataset(ABC):
     folders: ClassVar[tuple[str, ...]] = ()
     """Where :attr:`files` are looked for under the data root; ``data prepare`` and ``import`` put them in the first."""
     files: ClassVar[tuple[DataFile, ...]] = ()
+    pretrained: ClassVar[Mapping[str, Pretrained]] = {}
+    """Weights that a protocol may name in ``model.weights``."""
     Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
     def __init__(self, parameters: AnyParameters) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from crayon_bench.dataset import Dataset
     from crayon_bench.models import Classifier
+    from crayon_bench.neurons import Neurons
     from crayon_bench.oracle import MeteredOracle
     from crayon_bench.protocol import ModelSpec, Recipe
     from crayon_bench.training import Penalty
@@ -45,7 +46,8 @@ class Job:
     """What a method is given for one run.
 
     model: the copy of the original model to refine. original: the original model, frozen, in eval mode.
-    images: uint8 (N, C, H, W), 0–255. labels: int64 (N,). Both on :attr:`device`, and this run's own copies.
+    images: uint8 (N, C, H, W), 0–255, this run's own copy; on :attr:`device` if they fit there, else on the CPU.
+    labels: int64 (N,), on :attr:`device`.
     classes: number of classes. oracle: answers questions and counts them; examples are positions 0 … N−1 in *images*.
     recipe: epochs, batch, lr … of this method. parameters: an instance of its ``Parameters``.
     device: where the model is. report: ``report(text)`` writes a line to the run's log.
@@ -98,6 +100,51 @@ class Job:
         self._dead = None
         return self.model
 
+    def fit_head(self, pooled: "Tensor") -> "Classifier":
+        """Train the last layer of :attr:`model` alone, on pooled features of the training images, float32 (N, K).
+
+        Pruned channels count as zero. The body stays as it is. Only for convolutional networks.
+        """
+        from crayon_bench.convnets import ConvNet, Head
+        from crayon_bench.training import fit
+
+        if not isinstance(self.model, ConvNet):
+            raise TypeError("fit_head needs a convolutional network")
+        model, select = self.model, self.select
+        features = pooled.to(self.device) * model.kept
+        fit(
+            Head(model.head),
+            features,
+            self.labels,
+            self.recipe,
+            order_seed=self.seed("order"),
+            on_epoch=self.on_epoch,
+            select=None if select is None else lambda _: select(model),
+        )
+        model.eval()
+        return model
+
+    def neurons(self, k: int) -> "Neurons":
+        """Return the k strongest images of every channel of the original model, and the pooled features of all images.
+
+        Computed in one pass and kept in the store; see :mod:`crayon_bench.neurons`. Only for convolutional networks.
+        """
+        from crayon_bench.convnets import ConvNet
+        from crayon_bench.neurons import Neurons, find_neurons
+
+        original = self.original
+        if not isinstance(original, ConvNet):
+            raise TypeError("neurons needs a convolutional network")
+        made = self.shared(f"neurons-{k}", lambda: find_neurons(original, self.images, k, self.device).to_tensors())
+        return Neurons.from_tensors(made)
+
+    @property
+    def has_feature_maps(self) -> bool:
+        """Whether the model is a convolutional network, whose maps are coarser than the image."""
+        from crayon_bench.convnets import ConvNet
+
+        return isinstance(self.model, ConvNet)
+
     def count_dead(self, dead: "Tensor") -> None:
         """Count the dead maps of a step, bool (…); for a penalty. The sum is read once, when :meth:`fit` ends."""
         self._dead = dead.sum() if self._dead is None else self._dead + dead.sum()
@@ -118,8 +165,13 @@ class Job:
         """
         from crayon_bench.saliency import saliency_maps
 
-        maps, dead = saliency_maps(self.original, self.images, self.labels)
-        if dead:
+        def make() -> "dict[str, Tensor]":
+            maps, _ = saliency_maps(self.original, self.images, self.labels)
+            return {"maps": maps}
+
+        # Small on a grid, and expensive to make; those of an MLP are as large as the images, and cheap.
+        maps = self.shared("maps", make)["maps"].to(self.device) if self.has_feature_maps else make()["maps"]
+        if dead := int((maps.amax((-2, -1)) <= 0).sum()):
             self.warn("dead maps of the original model", dead)
         return maps
 
@@ -146,6 +198,9 @@ class Method(ABC):
     """True if it works on the channels of a convolutional network."""
     trains: ClassVar[bool] = True
     """False if the protocol's ``[refine]`` recipe does not concern it."""
+    control: ClassVar[bool] = False
+    """True for a control that needs to know how much another method does: it may ask for tallies, which are not
+    counted as feedback but named in the record."""
     baseline: ClassVar[bool] = False
     """True for what is compared with, not a mitigation: its Feedback column shows ``-``."""
     Parameters: ClassVar[type[AnyParameters]] = AnyParameters

@@ -1,5 +1,7 @@
 """The networks that methods refine, behind one interface: logits and saliency from ONE forward pass.
 
+Convolutional networks are in :mod:`crayon_bench.convnets`.
+
 Shapes may have leading dimensions: with parameters stacked as (S, …) and images as (S, B, C, H, W), S networks (the
 seeds of one cell) are computed at once. Without stacking, the leading dimensions are empty.
 """
@@ -12,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from crayon_bench.protocol import ModelSpec
+from crayon_bench.protocol import MLPSpec, ModelSpec
 
 
 class Forward(ABC):
@@ -21,15 +23,31 @@ class Forward(ABC):
     logits: Tensor
 
     @abstractmethod
+    def map_of(self, seed: Tensor) -> Tensor:
+        """Return the map of the combination ⟨seed, logits⟩, with *seed* (…, B, classes): (…, B, H, W), differentiable.
+
+        Grad-CAM before its ReLU for convolutional networks, so that it may be negative; |input gradient| for MLPs.
+        """
+
+    def saliency(self, labels: Tensor) -> Tensor:
+        """Return the map of the labels' logits before normalisation: (…, B, H, W) ≥ 0, differentiable."""
+        return self.map_of(nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)).relu()
+
+    def contrast(self, labels: Tensor) -> Tensor:
+        """Return the map of the label's logit less the mean of the other logits: (…, B, H, W) ≥ 0.
+
+        A vector added to the weights of all logits changes :meth:`saliency`, but neither predictions nor this map.
+        """
+        classes = self.logits.shape[-1]
+        one_hot = nn.functional.one_hot(labels, classes).to(self.logits.dtype)
+        return self.map_of(one_hot - (1 - one_hot) / max(1, classes - 1)).relu()
+
     def input_gradient(self, seed: Tensor) -> Tensor:
         """Return ∂⟨seed, logits⟩/∂x with *seed* (…, B, classes) held fixed: (…, B, C, H, W) in the units of x.
 
-        Differentiable in the parameters, and in *seed*.
+        Differentiable in the parameters, and in *seed*. Raises TypeError where there is no closed form.
         """
-
-    @abstractmethod
-    def saliency(self, labels: Tensor) -> Tensor:
-        """Return the map of the labels' logits before normalisation: (…, B, H, W) ≥ 0, differentiable."""
+        raise TypeError("this network's input gradient has no closed form; use map_of or saliency")
 
 
 class Classifier(nn.Module, ABC):
@@ -43,14 +61,18 @@ class Classifier(nn.Module, ABC):
         """Return the logits (…, B, classes)."""
         return self.run(images).logits
 
+    def map_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of its maps of images of *height* × *width* pixels."""
+        return height, width
+
 
 class MLP(Classifier):
-    """A multilayer perceptron with ReLU on the flattened image, in the units of :class:`ModelSpec`'s ``pixels``.
+    """A multilayer perceptron with ReLU on the flattened image, in the units of :class:`MLPSpec`'s ``pixels``.
 
     Initial weights and biases are normal with mean 0 and standard deviation ``init_std``, drawn from *seed*.
     """
 
-    def __init__(self, spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed: int) -> None:
+    def __init__(self, spec: MLPSpec, shape: tuple[int, int, int], classes: int, seed: int) -> None:
         super().__init__()
         self.shape = shape
         self.scale = 1.0 if spec.pixels == "raw" else 1.0 / 255.0
@@ -103,13 +125,28 @@ class MLPForward(Forward):
         gradient = u @ self.weights[0]
         return gradient.view(*gradient.shape[:-1], *self.shape)
 
-    def saliency(self, labels: Tensor) -> Tensor:
-        """|input gradient| of the labels' logits (Baehrens et al. 2010), summed over channels."""
-        one_hot = nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)
-        magnitude = self.input_gradient(one_hot).abs()
+    def map_of(self, seed: Tensor) -> Tensor:
+        """|input gradient| of ⟨seed, logits⟩ (Baehrens et al. 2010), summed over channels."""
+        magnitude = self.input_gradient(seed).abs()
         return magnitude.squeeze(-3) if self.shape[0] == 1 else magnitude.sum(-3)
+
+    def saliency(self, labels: Tensor) -> Tensor:
+        """|input gradient| of the labels' logits; nowhere negative as it is."""
+        return self.map_of(nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype))
 
 
 def build_model(spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed: int) -> Classifier:
     """Return a new network for images of *shape* (C, H, W); its initial parameters depend on *seed* alone."""
-    return MLP(spec, shape, classes, seed)
+    if isinstance(spec, MLPSpec):
+        return MLP(spec, shape, classes, seed)
+    from crayon_bench.convnets import ConvNet  # here, because torchvision takes a second to import
+
+    return ConvNet(spec, shape, classes, seed)
+
+
+def batch_for_maps(shape: Sequence[int]) -> int:
+    """Return how many images of *shape* (C, H, W) are computed at once outside training: bounded memory."""
+    pixels = 1
+    for size in shape:
+        pixels *= size
+    return max(1, min(1024, 2**23 // pixels))

@@ -1,7 +1,8 @@
 """The FeedbackOracle interface, and the ledger through which alone a method meets it.
 
 To add an oracle, subclass :class:`FeedbackOracle`, set ``name``, ``title``, ``summary`` and override what it answers
-differently: ``judge_maps`` has no default; masks, boxes and groups are the true ones unless overridden.
+differently: ``judge_maps`` has no default, ``judge_neurons`` answers nothing unless overridden; masks, boxes and groups
+are the true ones unless overridden.
 ``self.parameters`` are its parameters, ``self.seed`` the run's feedback seed: take randomness from there.
 
 A method is never handed an oracle but a :class:`MeteredOracle`, whose answers are counted by kind. The ``#FB`` column
@@ -31,7 +32,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Answers about n maps: ``values``, int8 (n,), of :class:`~crayon_bench.feedback.Verdict`."""
+    """Answers about n maps or neurons: ``values``, int8 (n,), of :class:`~crayon_bench.feedback.Verdict`."""
 
     values: NDArray[np.int8]
 
@@ -39,6 +40,22 @@ class Verdicts:
     def answered(self) -> Bools:
         """Which questions were answered (``maybe`` is an answer), bool (n,)."""
         return np.asarray(self.values != Verdict.UNASKED)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """What shows n neurons to a person: up to k image patches each, strongest activation first.
+
+    neurons: int64 (n,), channel numbers. examples: int64 (n, k), positions in the training split; −1 where a neuron is
+    active on fewer than k images. boxes: int64 (n, k, 4) as top, left, bottom, right (excluded) in pixels.
+    """
+
+    neurons: Ints
+    examples: Ints
+    boxes: Ints
+
+    def __len__(self) -> int:
+        return len(self.neurons)
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,10 @@ class FeedbackOracle(ABC):
     def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
         """Does each map, float32 (n, H, W) ≥ 0, look at the right place?"""
 
+    def judge_neurons(self, patches: Patches, evidence: Evidence) -> Verdicts:
+        """Do the patches of each neuron show something relevant? The default leaves every question unanswered."""
+        return Verdicts(np.full(len(patches), Verdict.UNASKED, dtype=np.int8))
+
     def relevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
         """Which pixels matter?"""
         return Masks(evidence.relevant_masks(examples).astype(np.bool_, copy=False), _all(examples))
@@ -110,10 +131,14 @@ def _all(examples: Ints) -> Bools:
 
 @dataclass
 class Receipt:
-    """What a method was answered: number of answers by kind, and how often each verdict was given by kind."""
+    """What a method was answered: number of answers by kind, and how often each verdict was given by kind.
+
+    lent: answers by kind that a control learned the tally of and nothing else; they are not part of the count.
+    """
 
     by_kind: Counter[FeedbackKind] = field(default_factory=Counter)
     verdicts: dict[FeedbackKind, Counter[str]] = field(default_factory=dict)
+    lent: Counter[FeedbackKind] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -127,6 +152,7 @@ class _Account:
     evidence: Evidence
     groups: Callable[[Ints], Ints]
     asks: frozenset[FeedbackKind]
+    control: bool
     size: int
     receipt: Receipt
 
@@ -160,6 +186,33 @@ class MeteredOracle:
             raise ValueError("judge_maps wants finite maps ≥ 0")
         return self._ask(FeedbackKind.MAP_VERDICT, examples, lambda a: a.oracle.judge_maps(examples, maps, a.evidence))
 
+    def judge_neurons(self, patches: Patches) -> Verdicts:
+        """Ask, for each of n neurons, whether its patches show something relevant. Counts n answers."""
+        _check_patches(patches)
+        return self._ask(
+            FeedbackKind.NEURON_VERDICT,
+            patches.examples[patches.examples >= 0],
+            lambda a: a.oracle.judge_neurons(patches, a.evidence),
+            n=len(patches),
+        )
+
+    def tally_neurons(self, patches: Patches) -> dict[str, int]:
+        """Return how many of n neurons would be judged yes, no and maybe, for a control and for nothing else.
+
+        A control does as much as the method that it controls, without knowing where. It learns these three numbers
+        alone; the answers behind them are not part of its #FB, and the record names them as lent. Raises GuardError
+        for a method that is not declared as a ``control``.
+        """
+        account = _accounts.get(self._number)
+        if account is None or not account.control:
+            raise GuardError("tallies are for methods that declare control = True, inside refine()")
+        _check_patches(patches)
+        with answering():
+            given = account.oracle.judge_neurons(patches, account.evidence)
+        given = _checked(given, len(patches), account.oracle.name)
+        account.receipt.lent[FeedbackKind.NEURON_VERDICT] += int(given.answered.sum())
+        return {v.name.lower(): int((given.values == v).sum()) for v in (Verdict.YES, Verdict.NO, Verdict.MAYBE)}
+
     def relevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that matter, one mask per example."""
         examples = _positions(examples)
@@ -182,7 +235,9 @@ class MeteredOracle:
         examples = _positions(examples)
         return self._ask(FeedbackKind.GROUP, examples, lambda a: a.oracle.groups(examples, a.groups(examples)))
 
-    def _ask(self, kind: FeedbackKind, examples: Ints, answer: Callable[[_Account], Answer]) -> Answer:
+    def _ask(
+        self, kind: FeedbackKind, examples: Ints, answer: Callable[[_Account], Answer], *, n: int | None = None
+    ) -> Answer:
         account = _accounts.get(self._number)
         if account is None:
             raise GuardError("this run's oracle is closed: feedback is asked for inside refine()")
@@ -192,13 +247,19 @@ class MeteredOracle:
             raise ValueError(f"examples must be positions in the training split, 0 to {account.size - 1}")
         with answering():
             given = answer(account)
-        given = _checked(given, len(examples), account.oracle.name)
+        given = _checked(given, len(examples) if n is None else n, account.oracle.name)
         account.receipt.by_kind[kind] += int(given.answered.sum())
         if isinstance(given, Verdicts):
             tally = account.receipt.verdicts.setdefault(kind, Counter())
             for verdict in (Verdict.YES, Verdict.NO, Verdict.MAYBE):
                 tally[verdict.name.lower()] += int((given.values == verdict).sum())
         return given
+
+
+def _check_patches(patches: Patches) -> None:
+    n, k = patches.examples.shape
+    if patches.neurons.shape != (n,) or patches.boxes.shape != (n, k, 4):
+        raise ValueError("patches: examples must be (n, k), boxes (n, k, 4), neurons (n,)")
 
 
 def _positions(examples: Any) -> Ints:
@@ -233,10 +294,11 @@ def open_ledger(
     groups: Callable[[Ints], Ints],
     asks: frozenset[FeedbackKind],
     size: int,
+    control: bool = False,
 ) -> MeteredOracle:
     """Return the metered view of *oracle* for one run over *size* training examples."""
     number = next(_numbers)
-    _accounts[number] = _Account(oracle, evidence, groups, asks, size, Receipt())
+    _accounts[number] = _Account(oracle, evidence, groups, asks, control, size, Receipt())
     return MeteredOracle(number)
 
 

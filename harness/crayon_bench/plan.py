@@ -19,6 +19,7 @@ from crayon_bench.plugins import Kind, PluginError, Registry, guarded
 from crayon_bench.protocol import Protocol, load_protocol, parse_set
 from crayon_bench.records import SCHEMA, Coordinates, Record, Status, digest, setting_of
 from crayon_bench.store import Store
+from crayon_bench.weights import find_weights
 
 NUMERICS = 1
 """Raise it when a change of the core's code changes results; it is part of every key."""
@@ -49,6 +50,7 @@ class Options:
     source: Source = Source.AUTO
     oracle: str = "simulated"
     sets: Sequence[str] = ()
+    weights: Path | None = None
     device: str = "auto"
 
 
@@ -74,6 +76,8 @@ class RunRequest(Coordinates):
     strict: bool
     device: str
     plugin_files: list[str]
+    weights: str | None = None
+    """File of the initial weights."""
     skip: str | None = None
 
     def to_json(self) -> str:
@@ -164,6 +168,7 @@ def _plan_dataset(
     unable = _try(plan, guarded, oracle, _unable, oracle, own, dataset)
     if unable is None:
         return
+    weights = find_weights(protocol.model, dataset, options.weights)
     _remark(plan, dataset, found, options)
     shared = {
         "schema": SCHEMA,
@@ -176,7 +181,7 @@ def _plan_dataset(
         },
         "protocol": {"name": protocol.name, "threads": protocol.threads},
         "model": protocol.model.to_dict(),
-        "weights": None,
+        "weights": weights.coordinates,
         "original": protocol.original.to_dict(),
         "oracle": {**_identity(registry, Kind.ORACLE, oracle), "parameters": oracle_parameters},
         "budget": None,
@@ -227,6 +232,7 @@ def _plan_dataset(
                     strict=strict,
                     device=options.device,
                     plugin_files=[str(file.resolve()) for file in registry.files],
+                    weights=str(weights.path.resolve()) if weights.path else None,
                     skip=skip,
                 )
             )

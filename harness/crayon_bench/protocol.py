@@ -31,14 +31,24 @@ class Recipe(Parameters):
     epochs: int = Field(ge=0, le=100_000, description="passes over the training set")
     batch: int = Field(ge=1, le=1_000_000, description="examples per step")
     lr: float = Field(gt=0, le=10, description="learning rate of Adam")
-    lr_decay: float = Field(default=1.0, gt=0, le=1, description="factor on lr after every epoch")
+    lr_decay: float = Field(default=1.0, gt=0, le=1, description="factor on lr after every epoch, or see milestones")
+    milestones: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="epochs after which lr_decay is applied; empty: after every one",
+    )
     weight_decay: float = Field(
         default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as Adam has it"
     )
 
+    def lr_at(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 1."""
+        drops = sum(epoch > milestone for milestone in self.milestones) if self.milestones else epoch - 1
+        return self.lr * self.lr_decay**drops
 
-class ModelSpec(Parameters):
-    """The network: a multilayer perceptron."""
+
+class MLPSpec(Parameters):
+    """A multilayer perceptron."""
 
     name: Literal["mlp"] = Field(default="mlp", description="kind of network")
     hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
@@ -60,6 +70,73 @@ class ModelSpec(Parameters):
         return "the MLP"
 
 
+class Scaling(StrEnum):
+    """What a network is fed, computed from the pixels 0–255 of each channel."""
+
+    UNIT = "unit"
+    """x/255"""
+    SYMMETRIC = "symmetric"
+    """x/127.5 − 1"""
+    IMAGENET = "imagenet"
+    """(x/255 − mean)/std with the mean and the standard deviation of ImageNet's channels"""
+
+
+class CNNSpec(Parameters):
+    """A convolutional network whose last feature map is averaged over positions and followed by one linear layer."""
+
+    name: Literal["small-cnn", "mobilenet_v2", "resnet18", "resnet50"] = Field(description="kind of network")
+    weights: str = Field(
+        default="imagenet",
+        description="initial weights of the body: imagenet (torchvision's), a name that the data set ships, or none"
+        " (random initial weights); --weights FILE takes their place",
+    )
+    scaling: Literal["auto", "unit", "symmetric", "imagenet"] = Field(
+        default="auto", description="input scaling; auto is that with which the weights were trained"
+    )
+    output_stride: Literal[8, 16, 32] | None = Field(
+        default=None,
+        description="input pixels per cell of the last feature map; less than the network's own turns strides into"
+        " dilations: the same weights on a finer grid (mobilenet_v2 and resnet50)",
+    )
+
+    @property
+    def has_feature_maps(self) -> bool:
+        """Whether it has convolutional channels."""
+        return True
+
+    @property
+    def title(self) -> str:
+        """As in a sentence."""
+        return _TITLES[self.name]
+
+
+_TITLES = {
+    "small-cnn": "the small CNN",
+    "mobilenet_v2": "MobileNetV2",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+}
+
+ModelSpec = MLPSpec | CNNSpec
+"""The network of a protocol."""
+
+
+def model_spec(values: Mapping[str, Any], where: str = "model") -> ModelSpec:
+    """Return the specification in a table ``[model]``. Raises UserError."""
+    name = values.get("name", "mlp")
+    known = ["mlp", *_TITLES]
+    if name not in known:
+        raise UserError(f"{where}.name = {name!r}: there is no such network", did_you_mean(str(name), known))
+    if name == "mlp":
+        return validated(MLPSpec, dict(values), where)
+    spec = validated(CNNSpec, dict(values), where)
+    if spec.output_stride is not None and (
+        spec.name == "small-cnn" or (spec.name == "resnet18" and spec.output_stride != 32)
+    ):
+        raise UserError(f"{where}.output_stride = {spec.output_stride}: {spec.title}'s own cannot be changed")
+    return spec
+
+
 class _File(Parameters):
     schema_: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
@@ -70,7 +147,7 @@ class _File(Parameters):
     threads: int = Field(default=1, ge=1, le=1024)
     dataset_parameters: dict[str, Any] = Field(default_factory=dict)
     oracle: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    model: ModelSpec
+    model: dict[str, Any]
     original: Recipe
     refine: Recipe
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -133,7 +210,7 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         raise UserError(f"protocol {path}: not valid TOML: {error}") from None
     where = f"protocol {Path(str(path)).name}: "
     try:
-        validated(_File, raw, "")
+        model_spec(validated(_File, raw, "").model)
     except UserError as error:
         raise UserError(where + error.message, error.hint) from None
     overrides = {}
@@ -153,7 +230,7 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         threads=file.threads,
         dataset_parameters=file.dataset_parameters,
         oracle=file.oracle,
-        model=file.model,
+        model=model_spec(file.model),
         original=file.original,
         refine=file.refine,
         methods=file.methods,

@@ -49,6 +49,8 @@ class Feedback(_Part):
     by_kind: dict[str, int] = Field(default_factory=dict)
     verdicts: dict[str, dict[str, int]] = Field(default_factory=dict)
     label: str = "-"
+    lent: dict[str, int] = Field(default_factory=dict)
+    """Answers by kind whose tally alone a control learned; not part of *total*."""
 
 
 class Coordinates:
@@ -109,11 +111,17 @@ class Record(Coordinates, _Part):
     feedback: Feedback = Field(default_factory=Feedback)
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
     groups: list[GroupCount] = Field(default_factory=list)
+    validation: dict[str, float] = Field(default_factory=dict)
+    """The metrics on the validation split, where there is one: what recipes may be chosen by. Never the test split."""
     warnings: dict[str, int] = Field(default_factory=dict)
     artifacts: list[str] = Field(default_factory=list)
     started: str = ""
     finished: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
+    memory: dict[str, float] = Field(default_factory=dict)
+    """MiB; ``peak``: the most that was in use during ``refine()``, of the GPU or else resident."""
+    attention: dict[str, float] = Field(default_factory=dict)
+    """Mean share of the refined model's maps on relevant pixels of training images, by map: ``saliency``, ``contrast``."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -25,22 +25,24 @@ from torch import Tensor, nn
 
 import crayon_bench
 from crayon_bench.artifacts import Artifacts
-from crayon_bench.dataset import Dataset, LoadedData, Source, Split
+from crayon_bench.dataset import Dataset, Evidence, LoadedData, Source, Split
 from crayon_bench.errors import MetricError, UserError
 from crayon_bench.executor import Executor
 from crayon_bench.feedback import FeedbackKind, feedback_label
+from crayon_bench.grids import to_grid
 from crayon_bench.guard import method_running
 from crayon_bench.method import Job, Method
 from crayon_bench.metric import Predictions
-from crayon_bench.models import Classifier, build_model
+from crayon_bench.models import Classifier, batch_for_maps, build_model
 from crayon_bench.oracle import close_ledger, open_ledger
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash
-from crayon_bench.protocol import ModelSpec, Recipe, Selection
+from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
 from crayon_bench.records import Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
 from crayon_bench.store import Store
 from crayon_bench.training import fit, predict
+from crayon_bench.weights import load_into
 
 
 @dataclass(frozen=True)
@@ -180,12 +182,13 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
     oracle = oracle_class(
         oracle_class.Parameters.model_validate(c["oracle"]["parameters"]), seed=derive_seed(request.seed, "feedback")
     )
-    model = _copy(original, c, data, device)
+    model = _copy(original, request, data, device)
     ledger = open_ledger(
         oracle,
         data.evidence,
         groups=lambda examples: data.train.groups[examples],
         asks=frozenset(method.asks),
+        control=method.control,
         size=len(data.train),
     )
     job = Job(
@@ -204,29 +207,25 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
         share=partial(_share, record.artifacts, store.artifacts, _original_depends_on(c)),
         select=select,
     )
-    test_images = torch.tensor(data.test.images)
+    test_images = _images(data.test.images, device)
+    memory = _PeakMemory(device)
     try:
         with run.timed("refine"), method_running():
             refined = method.refine(job)
     finally:
+        if (peak := memory.mebibytes()) is not None:
+            record.memory["peak"] = peak
         receipt = close_ledger(ledger)
         record.feedback = Feedback(
             total=receipt.total,
             by_kind={kind.value: number for kind, number in receipt.by_kind.items()},
             verdicts={kind.value: dict(tally) for kind, tally in receipt.verdicts.items()},
             label="-" if method.baseline else feedback_label(_in_order(method, receipt.by_kind)),
+            lent={kind.value: number for kind, number in receipt.lent.items()},
         )
         record.warnings = dict(job.warnings)
     with run.timed("test"):
-        with method_running():  # a refined model is the method's code too
-            logits = _checked_logits(refined, test_images, len(data.class_names), device)
-        predictions = Predictions(
-            labels=data.test.labels,
-            predicted=logits.argmax(-1).numpy(),
-            groups=data.test.groups,
-            probabilities=logits.softmax(-1).numpy(),
-            group_names=data.group_names,
-        )
+        predictions = _predict(refined, data.test, test_images, data, device)
         run.predictions = _to_parquet(data.test, predictions)
         right, total = predictions.group_counts()
         record.groups = [
@@ -234,6 +233,12 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
             for name, r, t in zip(data.group_names, right, total, strict=True)
         ]
         record.metrics = _compute_metrics(predictions, registry, run)
+        if data.validation is not None:
+            seen = _predict(refined, data.validation, _images(data.validation.images, device), data, device)
+            values = _compute_metrics(seen, registry, run).items()
+            record.validation = {name: value.value for name, value in values if value.value is not None}
+        if data.evidence.has("relevant_masks") and isinstance(refined, Classifier):
+            record.attention = _attention(refined, images, labels, data.evidence)
 
 
 def _in_order(method: Method, counted: Any) -> list[FeedbackKind]:
@@ -264,8 +269,21 @@ def _load_data(request: RunRequest, registry: Registry) -> LoadedData:
 
 
 def _to_device(split: Split, device: str) -> tuple[Tensor, Tensor]:
-    # Copies: what one method writes into its images must not reach the next run.
-    return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
+    return _images(split.images, device), torch.tensor(split.labels, device=device)
+
+
+def _images(images: np.ndarray[Any, Any], device: str) -> Tensor:
+    """Return the images as a tensor of this run's own: what one method writes into them must not reach the next run."""
+    if device == "cuda" and images.nbytes < torch.cuda.mem_get_info()[0] / 2:
+        return torch.from_numpy(_private(images)).to(device)
+    return torch.from_numpy(_private(images))
+
+
+def _private(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if isinstance(images, np.memmap) and images.filename is not None:
+        # Mapped once more, copy-on-write: pages are read as they are needed, and what is written stays in this run.
+        return np.memmap(images.filename, images.dtype, "c", images.offset, images.shape)
+    return images.copy()
 
 
 def _original_model(
@@ -282,7 +300,7 @@ def _original_model(
     c = run.request.coordinates
 
     def make() -> dict[str, Tensor]:
-        model = _new_model(c, data).to(device)
+        model = _new_model(run.request, data, pretrained=True).to(device)
         recipe = Recipe.model_validate(c["original"])
         order = derive_seed(run.request.seed, "original order")
         fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
@@ -291,7 +309,7 @@ def _original_model(
     state, name, made = Artifacts(store.artifacts).get_or_make("original-model", _original_depends_on(c), make)
     run.record.artifacts.append(name)
     report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
-    model = _new_model(c, data)
+    model = _new_model(run.request, data)
     model.load_state_dict(state)
     model.to(device).eval().requires_grad_(False)
     return model
@@ -310,14 +328,20 @@ def _share(
     return tensors
 
 
-def _new_model(c: dict[str, Any], data: LoadedData) -> Classifier:
+def _new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False) -> Classifier:
+    c = request.coordinates
     channels, height, width = data.train.images.shape[1:]
-    spec = ModelSpec.model_validate(c["model"])
-    return build_model(spec, (channels, height, width), len(data.class_names), derive_seed(c["seed"], "init"))
+    spec = model_spec(c["model"])
+    if isinstance(spec, CNNSpec):
+        spec = spec.model_copy(update={"scaling": c["weights"]["scaling"]})
+    model = build_model(spec, (channels, height, width), len(data.class_names), derive_seed(c["seed"], "init"))
+    if pretrained and isinstance(spec, CNNSpec) and request.weights is not None:
+        load_into(model, spec, c["weights"], Path(request.weights))
+    return model
 
 
-def _copy(original: Classifier, c: dict[str, Any], data: LoadedData, device: str) -> Classifier:
-    model = _new_model(c, data)
+def _copy(original: Classifier, request: RunRequest, data: LoadedData, device: str) -> Classifier:
+    model = _new_model(request, data)
     model.load_state_dict(original.state_dict())
     return model.to(device)
 
@@ -338,7 +362,7 @@ def _selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Mo
     _selectors.clear()
     _selectors[number] = (
         rule,
-        torch.tensor(split.images, device=device),
+        _images(split.images, device),
         split.labels,
         split.groups,
         len(data.group_names),
@@ -348,7 +372,7 @@ def _selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Mo
 
 def _score(number: int, model: nn.Module) -> float:
     rule, images, labels, groups, size = _selectors[number]
-    right = predict(model, images).argmax(-1).cpu().numpy() == labels
+    right = predict(model, images, next(model.parameters()).device).argmax(-1).cpu().numpy() == labels
     if rule is Selection.VAL_ACCURACY:
         return float(right.mean())
     total = np.bincount(groups, minlength=size)
@@ -359,10 +383,45 @@ def _score(number: int, model: nn.Module) -> float:
 # results
 
 
+def _predict(refined: Any, split: Split, images: Tensor, data: LoadedData, device: str) -> Predictions:
+    with method_running():  # a refined model is the method's code too
+        logits = _checked_logits(refined, images, len(data.class_names), device)
+    return Predictions(
+        labels=split.labels,
+        predicted=logits.argmax(-1).numpy(),
+        groups=split.groups,
+        probabilities=logits.softmax(-1).numpy(),
+        group_names=data.group_names,
+    )
+
+
+_LOOKED_AT = 1024
+"""How many training images :func:`_attention` looks at, evenly spread."""
+
+
+@torch.no_grad()
+def _attention(model: Classifier, images: Tensor, labels: Tensor, evidence: Evidence) -> dict[str, float]:
+    """Return the mean share of the maps' total on relevant pixels: of the label's map, and of its contrast."""
+    chosen = torch.arange(0, len(images), max(1, len(images) // _LOOKED_AT), device=labels.device)
+    shares: dict[str, list[Tensor]] = {"saliency": [], "contrast": []}
+    for index in torch.split(chosen, batch_for_maps(images.shape[1:])):
+        with method_running():
+            forward = model.run(images[index.to(images.device)].to(labels.device))
+            maps = {"saliency": forward.saliency(labels[index]), "contrast": forward.contrast(labels[index])}
+        masks = torch.from_numpy(np.ascontiguousarray(evidence.relevant_masks(index.cpu().numpy())))
+        height, width = maps["saliency"].shape[-2:]
+        S = to_grid(masks, (height, width)).to(labels.device)
+        for name, M in maps.items():
+            total = M.sum((-2, -1))
+            shares[name].append(((M * S).sum((-2, -1)) / total)[total > 0])
+    means = {name: torch.cat(parts) for name, parts in shares.items()}
+    return {name: round(float(values.double().mean()), 6) for name, values in means.items() if len(values)}
+
+
 def _checked_logits(model: Any, images: Tensor, classes: int, device: str) -> Tensor:
     if not isinstance(model, nn.Module):
         raise TypeError(f"refine() must return a model, not {type(model).__name__}")
-    logits = predict(model.to(device), images.to(device)).float().cpu()
+    logits = predict(model.to(device), images, device).float().cpu()
     if logits.shape != (len(images), classes):
         raise ValueError(f"the refined model's logits are {tuple(logits.shape)}, not {(len(images), classes)}")
     if not torch.isfinite(logits).all():
@@ -417,6 +476,29 @@ def _epoch_finished(request: RunRequest, phase: str, epoch: int, epochs: int, lo
     call_hooks("epoch_finished", request=request, phase=phase, epoch=epoch, epochs=epochs, loss=loss)
 
 
+class _PeakMemory:
+    """The highest memory in use from its making on: of the device on CUDA, else resident memory of the process."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            with contextlib.suppress(OSError):  # resets VmHWM; Linux only
+                Path("/proc/self/clear_refs").write_text("5")
+
+    def mebibytes(self) -> float | None:
+        """Return the peak so far, in MiB; None where the system does not tell."""
+        if self.device == "cuda":
+            return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        try:
+            status = Path("/proc/self/status").read_text()
+        except OSError:
+            return None
+        lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
+        return round(int(lines[0][1]) / 1024, 1) if lines else None
+
+
 @contextlib.contextmanager
 def _isolated(request: RunRequest) -> Iterator[None]:
     """Give the run its own random state and thread count; put these, dtype, grad mode and folder back."""
@@ -430,10 +512,14 @@ def _isolated(request: RunRequest) -> Iterator[None]:
         torch.set_num_threads(request.coordinates["protocol"]["threads"])
         # Penalties drive gradients, and Adam's squares of them, below 1e-38, where a CPU is 2-3 times as slow.
         torch.set_flush_denormal(True)
+        # On a GPU, convolutions choose the algorithm by a race, and some add up in any order, unless told otherwise.
+        cudnn = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         try:
             yield
         finally:
             torch.set_flush_denormal(False)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
             random.setstate(before[0])
             np.random.set_state(before[1])
             torch.set_num_threads(before[2])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from crayon_bench.models import Classifier
+from crayon_bench.models import Classifier, batch_for_maps
 
 
 def max_normalise(maps: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
@@ -25,13 +25,29 @@ def max_normalise(maps: Tensor, count_dead: Callable[[Tensor], None] | None = No
     return maps / peak.masked_fill(dead, torch.inf)
 
 
+def min_max_normalise(maps: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
+    """Scale each map (…, H, W) to 0–1 by its minimum and maximum, with the gradient flowing through both.
+
+    A flat map becomes all zeros, with zero gradient, and is counted as dead.
+    """
+    if maps.dtype in (torch.float16, torch.bfloat16):
+        maps = maps.float()
+    low = maps.amin(dim=(-2, -1), keepdim=True)
+    span = maps.amax(dim=(-2, -1), keepdim=True) - low
+    flat = span <= 0
+    if count_dead is not None:
+        count_dead(flat.squeeze(-1).squeeze(-1))
+    return (maps - low) / span.masked_fill(flat, torch.inf)
+
+
 @torch.no_grad()
-def saliency_maps(model: Classifier, images: Tensor, labels: Tensor, batch: int = 1024) -> tuple[Tensor, int]:
+def saliency_maps(model: Classifier, images: Tensor, labels: Tensor, batch: int | None = None) -> tuple[Tensor, int]:
     """Return max-normalised maps of the labels' logits for all *images* (N, C, H, W), and how many are dead.
 
     Maps are (N, H, W), in [0, 1], float32 or the model's own precision if that is higher.
     """
     dead: list[Tensor] = []
+    batch = batch or batch_for_maps(images.shape[1:])
     parts = zip(torch.split(images, batch), torch.split(labels, batch), strict=True)
-    maps = torch.cat([max_normalise(model.run(x).saliency(y), dead.append) for x, y in parts])
+    maps = torch.cat([max_normalise(model.run(x.to(y.device)).saliency(y), dead.append) for x, y in parts])
     return maps, int(torch.cat(dead).sum())

@@ -6,14 +6,14 @@ differ by a constant factor, which Adam ignores but for its weight decay. With s
 :mod:`crayon_bench.models`) the means of the S networks are summed, so that no network feels the others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from crayon_bench.errors import TrainingError
-from crayon_bench.models import Classifier, Forward
+from crayon_bench.models import Classifier, Forward, batch_for_maps
 from crayon_bench.protocol import Recipe
 from crayon_bench.seeds import derive_seed
 
@@ -45,10 +45,12 @@ def fit(
     feedback: Mapping[str, Tensor] | None = None,
     on_epoch: Callable[[int, int, float], None] | None = None,
     select: Callable[[nn.Module], float] | None = None,
+    parameters: Iterable[nn.Parameter] | None = None,
 ) -> None:
     """Train *model* in place.
 
-    images: uint8 (N, C, H, W). labels: int64 (N,). feedback: tensors (N, …); with S stacked networks (S, N, …).
+    images: uint8 (N, C, H, W), on any device. labels: int64 (N,), where the model is. parameters: those to train;
+    None for all. feedback: tensors (N, …); with S stacked networks (S, N, …).
     order_seed: decides the order of examples; with S stacked networks, S seeds. on_epoch: called with epoch (from 1),
     number of epochs, mean loss. select: scores the model after each epoch; the best epoch's weights are kept, the
     earliest on ties; None keeps the last.
@@ -56,19 +58,22 @@ def fit(
     Raises TrainingError if the loss stops being finite.
     """
     feedback = feedback or {}
-    n = len(images)
+    n, device = len(images), labels.device
     optimizer = torch.optim.Adam(
-        model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=images.device.type in ("cpu", "cuda")
+        parameters if parameters is not None else model.parameters(),
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
     )
     best: tuple[float, dict[str, Tensor]] | None = None
     for epoch in range(1, recipe.epochs + 1):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * recipe.lr_decay ** (epoch - 1)
+            group["lr"] = recipe.lr_at(epoch)
         model.train()
-        order = _order(order_seed, epoch, n).to(images.device)
-        total = torch.zeros((), device=images.device)
+        order = _order(order_seed, epoch, n).to(device)
+        total = torch.zeros((), device=device)
         for index in torch.split(order, recipe.batch, dim=-1):
-            forward = model.run(images[index])
+            forward = model.run(images[index.to(images.device)].to(device))
             batch = Batch(labels[index], index, feedback)
             loss = cross_entropy(forward.logits, batch.labels)
             if penalty is not None:
@@ -101,10 +106,12 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
-    """Return the logits (N, classes) of *images* (N, C, H, W), in eval mode."""
+def predict(model: nn.Module, images: Tensor, device: str | torch.device | None = None) -> Tensor:
+    """Return the logits (N, classes) of *images* (N, C, H, W), in eval mode; the model is on *device*."""
     model.eval()
-    return torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+    batch = batch_for_maps(images.shape[1:])
+    parts = (images[start : start + batch] for start in range(0, len(images), batch))
+    return torch.cat([model(part if device is None else part.to(device)) for part in parts])
 
 
 def _order(seed: int | Sequence[int], epoch: int, n: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from crayon_bench.models import MLP
-from crayon_bench.protocol import ModelSpec, Recipe
+from crayon_bench.protocol import MLPSpec, Recipe
 from crayon_bench.saliency import max_normalise
 from crayon_bench.training import fit
 
@@ -49,7 +49,7 @@ def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int = 
 
 def train(penalty=None, feedback=None) -> None:
     images, labels = data()
-    model = MLP(ModelSpec(), SHAPE, CLASSES, seed=0)
+    model = MLP(MLPSpec(), SHAPE, CLASSES, seed=0)
     recipe = Recipe(epochs=1, batch=256, lr=1e-3, weight_decay=1e-4)
     fit(model, images, labels, recipe, order_seed=0, penalty=penalty, feedback=feedback or {})
 
@@ -69,7 +69,7 @@ def rrr(forward, batch):
 def rrr_by_double_backward() -> None:
     """The published form: the input gradient by autograd, differentiated again."""
     images, labels = data()
-    model = MLP(ModelSpec(), SHAPE, CLASSES, seed=0)
+    model = MLP(MLPSpec(), SHAPE, CLASSES, seed=0)
     net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 30), nn.ReLU(), nn.Linear(30, 10))
     for layer, weight, bias in zip([net[0], net[2], net[4]], model.weights, model.biases, strict=True):
         layer.weight.data, layer.bias.data = weight.data.clone(), bias.data.clone()
@@ -88,7 +88,7 @@ def rrr_by_double_backward() -> None:
 def bare_loop() -> None:
     """Cross-entropy training written down without the harness."""
     images, labels = data()
-    model = MLP(ModelSpec(), SHAPE, CLASSES, seed=0)
+    model = MLP(MLPSpec(), SHAPE, CLASSES, seed=0)
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
     for index in torch.randperm(N).split(256):
         loss = nn.functional.cross_entropy(model(images[index]), labels[index])

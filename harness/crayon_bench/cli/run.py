@@ -51,6 +51,12 @@ if TYPE_CHECKING:
 @click.option(
     "--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions."
 )
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Initial weights of the network's body, in place of the protocol's: a state_dict (.pth) or safetensors.",
+)
 @set_option
 @plugin_option
 @click.option(
@@ -74,6 +80,7 @@ def run(
     workers: int,
     device: str,
     oracle: str,
+    weights: Path | None,
     sets: tuple[str, ...],
     plugin_files: tuple[Path, ...],
     rerun: str,
@@ -102,6 +109,7 @@ def run(
         source=Source(source),
         oracle=oracle,
         sets=sets,
+        weights=weights,
         device=device,
     )
     executor_class = registry.load(Kind.EXECUTOR, executor)

@@ -19,6 +19,13 @@ class CrayonAttentionParameters(Parameters):
     beta: float = Field(
         default=1.0, ge=0, description="β: weight of ℓ_irrel, per example whose map was judged irrelevant"
     )
+    share: bool = Field(
+        default=False,
+        description="divide α by the number of maps judged relevant and β by that of maps judged irrelevant",
+    )
+    normalise: bool = Field(
+        default=False, description="divide ℓ_rel by Σ_hw (1 − M) and ℓ_irrel by Σ_hw M, so that both lie in 0–1"
+    )
 
 
 class CrayonAttention(Method):
@@ -31,8 +38,8 @@ class CrayonAttention(Method):
         ℓ_irrel,n = Σ_hw M′ M              for n ∈ I, judged "no"      (eq. 2)
         L = Σ_n −log ŷ_n + α Σ_{n∈R} ℓ_rel,n + β Σ_{n∈I} ℓ_irrel,n     (eq. 3, 4)
 
-    "Maybe" and unanswered maps leave cross-entropy alone. Maps are Grad-CAM for convolutional networks and |input
-    gradient| for MLPs.
+    "Maybe" and unanswered maps leave cross-entropy alone. Maps are Grad-CAM of the last feature map for convolutional
+    networks and |input gradient| for MLPs. ``share`` and ``normalise`` are the later CRAYON code's, off by default.
 
     Departures: none known. The paper does not say whether M′ belongs to the true or the predicted label (the authors'
     code: the true one), nor whether the gradient flows through M′'s maximum (here it does). All three terms are means
@@ -48,22 +55,31 @@ class CrayonAttention(Method):
 
     def refine(self, job: Job) -> Classifier:
         """Ask about every map of the original model, then fine-tune."""
-        parameters = job.parameters
-        assert isinstance(parameters, CrayonAttentionParameters)
-        M = job.original_maps()
-        verdicts = job.oracle.judge_maps(torch.arange(len(M)).numpy(), M.cpu().numpy()).values
-        answers = torch.from_numpy(verdicts).to(M.device)
-        alpha = parameters.alpha * (answers == Verdict.YES).to(M.dtype)  # α on R, 0 elsewhere
-        beta = parameters.beta * (answers == Verdict.NO).to(M.dtype)  # β on I, 0 elsewhere
-        if not (alpha.any() or beta.any()):
-            job.warn("no map was judged yes or no with a positive weight: this is plain training")
-            return job.fit()
+        assert isinstance(job.parameters, CrayonAttentionParameters)
+        return steer(job, job.parameters)
 
-        # α M′(1 − M) + β M′M = M′ (α(1 − M) + βM), and the second factor does not change in training.
-        weight = alpha[:, None, None] * (1 - M) + beta[:, None, None] * M
 
-        def penalty(forward: Forward, batch: Batch) -> Tensor:
-            M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
-            return (M_ * batch["weight"]).sum((-2, -1))
+def steer(job: Job, parameters: CrayonAttentionParameters) -> Classifier:
+    """Ask about every map of the original model, and fine-tune ``job.model`` on eq. 4."""
+    M = job.original_maps()
+    verdicts = job.oracle.judge_maps(torch.arange(len(M)).numpy(), M.cpu().numpy()).values
+    answers = torch.from_numpy(verdicts).to(M.device)
+    R, I = answers == Verdict.YES, answers == Verdict.NO  # noqa: E741
+    alpha, beta = parameters.alpha * R.to(M.dtype), parameters.beta * I.to(M.dtype)
+    if parameters.share:
+        alpha, beta = alpha / R.sum().clamp_min(1), beta / I.sum().clamp_min(1)
+    if not (alpha.any() or beta.any()):
+        job.warn("no map was judged yes or no with a positive weight: this is plain training")
+        return job.fit()
+    if parameters.normalise:
+        alpha = alpha / (1 - M).sum((-2, -1)).clamp_min(1e-6)
+        beta = beta / M.sum((-2, -1)).clamp_min(1e-6)
 
-        return job.fit(penalty, {"weight": weight})
+    # α M′(1 − M) + β M′M = M′ (α(1 − M) + βM), and the second factor does not change in training.
+    weight = alpha[:, None, None] * (1 - M) + beta[:, None, None] * M
+
+    def penalty(forward: Forward, batch: Batch) -> Tensor:
+        M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
+        return (M_ * batch["weight"]).sum((-2, -1))
+
+    return job.fit(penalty, {"weight": weight})

@@ -5,6 +5,7 @@ from pydantic import Field
 from torch import Tensor
 
 from crayon_bench.feedback import FeedbackKind
+from crayon_bench.grids import upsampling
 from crayon_bench.method import Job, Method
 from crayon_bench.models import Classifier, Forward
 from crayon_bench.parameters import Parameters
@@ -22,13 +23,16 @@ class EnergyParameters(Parameters):
 class EnergyLoss(Method):
     """Keep the map's positive energy inside the box around what matters.
 
-    With M′⁺ the positive part of the label's map under the model being trained::
+    With M′⁺ the positive part of the label's map under the model being trained, upsampled to the image's size::
 
         L = mean_n −log p_ny + λ mean_n (1 − Σ_{hw in box} M′⁺ / Σ_hw M′⁺)
 
-    A map without positive energy, and an image without a box, add nothing and have no gradient.
+    Upsampling is linear: with A the map on its grid, U the upsampling and m the box, the two sums are ⟨A, Uᵀm⟩ and
+    ⟨A, Uᵀ1⟩, and Uᵀm is computed once. A map without positive energy, and an image without a box, add nothing and have
+    no gradient.
 
-    Departures: for MLPs the map is |input gradient|, which is nowhere negative; the paper has convolutional networks.
+    Departures: for MLPs the map is |input gradient|, which has the image's size and is nowhere negative; the paper has
+    convolutional networks, with B-cos and input-times-gradient maps beside Grad-CAM.
     """
 
     name = "energy"
@@ -44,15 +48,21 @@ class EnergyLoss(Method):
         assert isinstance(parameters, EnergyParameters)
         boxes = job.oracle.boxes(torch.arange(len(job.images)).numpy())
         edges = torch.from_numpy(boxes.values[:, :, None].copy()).to(job.device)
-        rows, columns = (torch.arange(size, device=job.device) for size in job.images.shape[-2:])
+        (height, width), grid = job.images.shape[-2:], job.model.map_size(*job.images.shape[-2:])
+        rows, columns = torch.arange(height, device=job.device), torch.arange(width, device=job.device)
         in_rows = (edges[:, 0] <= rows) & (rows < edges[:, 2])
         in_columns = (edges[:, 1] <= columns) & (columns < edges[:, 3])
-        inside = in_rows[:, :, None] & in_columns[:, None, :]
+        # U is the product of an upsampling of rows and one of columns, and a box is a product too.
+        U_rows, U_columns = (
+            upsampling(cells, pixels).to(job.device) for cells, pixels in zip(grid, (height, width), strict=True)
+        )
+        inside = (in_rows.float() @ U_rows)[:, :, None] * (in_columns.float() @ U_columns)[:, None, :]  # Uᵀm
+        everywhere = U_rows.sum(0)[:, None] * U_columns.sum(0)  # Uᵀ1
         answered = torch.from_numpy(boxes.answered).to(job.device)
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             M_ = forward.saliency(batch.labels).clamp_min(0)
-            total = M_.sum((-2, -1))
+            total = (M_ * everywhere).sum((-2, -1))
             dead = total <= 0
             job.count_dead(dead)
             share = (M_ * batch["inside"]).sum((-2, -1)) / total.masked_fill(dead, torch.inf)

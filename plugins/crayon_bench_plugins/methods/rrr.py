@@ -5,9 +5,11 @@ from pydantic import Field
 from torch import Tensor
 
 from crayon_bench.feedback import FeedbackKind
+from crayon_bench.grids import ask_masks
 from crayon_bench.method import Job, Method
 from crayon_bench.models import Classifier, Forward
 from crayon_bench.parameters import Parameters
+from crayon_bench.saliency import max_normalise
 from crayon_bench.training import Batch
 
 
@@ -18,7 +20,8 @@ class RRRParameters(Parameters):
         default=1000.0,
         ge=0,
         alias="lambda",
-        description="λ: weight of the squared input gradient, for input in 0–255; for input in 0–1 it is λ/255²",
+        description="λ: weight of the squared input gradient, for input in 0–255; for input in 0–1 it is λ/255²; for"
+        " convolutional networks, of the squared map on irrelevant pixels",
     )
 
 
@@ -32,8 +35,15 @@ class RRR(Method):
     The gradient of Σ_k log p_k with respect to the logits is 1 − K·p, so that the input gradient has a closed form and
     training needs no double backward.
 
-    Departures: weight decay is Adam's, not the paper's separate term; means over the batch in place of sums, the same
-    to Adam but that weight decay weighs more. An image without an answer has A = 0.
+    For convolutional networks the gradient is that of Grad-CAM (Selvaraju et al. 2017), with respect to the last
+    feature map and not to the pixels: M′ is the true label's map divided by its maximum, and A the share of each cell
+    that must not matter::
+
+        L = Σ_n −log p_ny + λ Σ_n Σ_hw (A_n · M′_n)²
+
+    Departures: the form for convolutional networks is ours; it is not published for these data, and the input
+    gradient's costs a double backward (docs/performance.md). Weight decay is Adam's, not the paper's separate term;
+    means over the batch in place of sums, the same to Adam but that weight decay weighs more. An image without an answer has A = 0.
     """
 
     name = "rrr"
@@ -47,6 +57,8 @@ class RRR(Method):
         """Ask for a mask of every image, then fine-tune."""
         parameters = job.parameters
         assert isinstance(parameters, RRRParameters)
+        if job.has_feature_maps:
+            return self._on_feature_maps(job, parameters)
         masks = job.oracle.irrelevant_masks(torch.arange(len(job.images)).numpy())
         A = torch.from_numpy(masks.values & masks.answered[:, None, None]).to(job.device)
 
@@ -57,3 +69,13 @@ class RRR(Method):
             return parameters.lambda_ * (batch["A"].unsqueeze(-3) * gradient).square().sum((-3, -2, -1))
 
         return job.fit(penalty, {"A": A})
+
+    def _on_feature_maps(self, job: Job, parameters: RRRParameters) -> Classifier:
+        grid = job.model.map_size(*job.images.shape[-2:])
+        A, _ = ask_masks(job.oracle.irrelevant_masks, len(job.images), grid)
+
+        def penalty(forward: Forward, batch: Batch) -> Tensor:
+            M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
+            return parameters.lambda_ * (batch["A"] * M_).square().sum((-2, -1))
+
+        return job.fit(penalty, {"A": A.to(job.device)})

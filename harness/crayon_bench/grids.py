@@ -1,0 +1,48 @@
+"""From pixels to the cells of a feature map, and between them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from crayon_bench.oracle import Masks
+
+_CHUNK = 512
+
+
+def to_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the share of each cell that is covered: float32 (n, h, w), in [0, 1], for masks (n, H, W)."""
+    return nn.functional.adaptive_avg_pool2d(masks[:, None].float(), grid).squeeze(1)
+
+
+def ask_masks(ask: "Callable[[np.ndarray], Masks]", n: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Ask for the masks of all n training images, some at a time, and keep them on the grid only.
+
+    Returns :func:`to_grid` of the masks, float32 (n, h, w), and which were answered, bool (n,). A mask that was not
+    answered is zero.
+    """
+    shares, answered = [], []
+    for start in range(0, n, _CHUNK):
+        given = ask(np.arange(start, min(n, start + _CHUNK)))
+        shares.append(to_grid(torch.from_numpy(np.ascontiguousarray(given.values)), grid))
+        answered.append(torch.from_numpy(given.answered.copy()))
+    return torch.cat(shares), torch.cat(answered)
+
+
+def upsampling(cells: int, pixels: int) -> Tensor:
+    """Return the matrix U (pixels, cells) of bilinear upsampling along one side; its rows sum to 1."""
+    eye = torch.eye(cells)[None]
+    return nn.functional.interpolate(eye, size=pixels, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+def blur(maps: Tensor, sigma: float = 0.8) -> Tensor:
+    """Return maps (n, h, w) after a 3×3 Gaussian; borders are reflected, without repeating the edge."""
+    side = float(np.exp(-1 / (2 * sigma**2)))
+    kernel = torch.tensor([side, 1.0, side], dtype=maps.dtype, device=maps.device)
+    kernel = kernel / kernel.sum()
+    mode = "reflect" if min(maps.shape[-2:]) > 1 else "replicate"
+    padded = nn.functional.pad(maps[:, None], (1, 1, 1, 1), mode=mode)
+    return nn.functional.conv2d(padded, torch.outer(kernel, kernel)[None, None]).squeeze(1)
