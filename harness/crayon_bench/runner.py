@@ -34,7 +34,8 @@ from crayon_bench.guard import method_running
 from crayon_bench.method import Job, Method
 from crayon_bench.metric import Predictions
 from crayon_bench.models import Classifier, batch_for_maps, build_model
-from crayon_bench.oracle import close_ledger, open_ledger
+from crayon_bench.oracle import MeteredOracle, close_ledger, open_ledger
+from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash
 from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
@@ -76,15 +77,15 @@ def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
     "interrupted" and goes on. Raises UserError if the store cannot be written, or if the data do not allow the run.
     """
     call_hooks("run_started", request=request)
-    run = _Run(request)
+    run = Run(request)
     try:
         if request.skip is not None:
             run.end(Status.SKIPPED, request.skip)
         else:
-            with _isolated(request), run.captured_output():
+            with isolated(request), run.captured_output():
                 _carry_out(run, store, registry)
             run.end(Status.OK)
-    except _UsersMistakeError as mistake:
+    except UsersMistakeError as mistake:
         raise mistake.error from None
     except KeyboardInterrupt:
         run.end(Status.INTERRUPTED, "interrupted by the user")
@@ -105,7 +106,7 @@ def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
     return run.record
 
 
-class _UsersMistakeError(Exception):
+class UsersMistakeError(Exception):
     """Data or selection do not allow the run: not the method's failure, and the same for every method."""
 
     def __init__(self, error: UserError) -> None:
@@ -113,7 +114,7 @@ class _UsersMistakeError(Exception):
 
 
 @dataclass
-class _Run:
+class Run:
     """What is known of a run so far."""
 
     request: RunRequest
@@ -158,10 +159,21 @@ class _Run:
         self.record.seconds[what] = round(time.perf_counter() - start, 3)
 
 
-def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
+@dataclass(frozen=True)
+class Prepared:
+    """What a run begins with. ledger: behind ``job.oracle``; close it."""
+
+    job: Job
+    data: LoadedData
+    ledger: MeteredOracle
+
+
+def prepare(
+    run: "Run", store: Store, registry: Registry, parameters: Parameters, asks: frozenset[FeedbackKind], control: bool
+) -> Prepared:
+    """Load the data, make or read the original model, and open the ledger."""
     request, record = run.request, run.record
     c = request.coordinates
-    method: Method = registry.load(Kind.METHOD, request.method)()
     device = resolve_device(request.device)
     report = partial(print, file=run.log)
     try:
@@ -169,7 +181,7 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
             data = _load_data(request, registry)
         select = _selector(Selection(c["selection"]), data, device)
     except UserError as error:
-        raise _UsersMistakeError(error) from None
+        raise UsersMistakeError(error) from None
     images, labels = _to_device(data.train, device)
     epochs = partial(_epoch_finished, request)
 
@@ -182,24 +194,23 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
     oracle = oracle_class(
         oracle_class.Parameters.model_validate(c["oracle"]["parameters"]), seed=derive_seed(request.seed, "feedback")
     )
-    model = _copy(original, request, data, device)
     ledger = open_ledger(
         oracle,
         data.evidence,
         groups=lambda examples: data.train.groups[examples],
-        asks=frozenset(method.asks),
-        control=method.control,
+        asks=asks,
+        control=control,
         size=len(data.train),
     )
     job = Job(
-        model=model,
+        model=_copy(original, request, data, device),
         original=original,
         images=images,
         labels=labels,
         classes=len(data.class_names),
         oracle=ledger,
         recipe=Recipe.model_validate(c["method"]["recipe"] or c["original"]),
-        parameters=method.Parameters.model_validate(c["method"]["parameters"]),
+        parameters=parameters,
         device=device,
         report=report,
         base_seed=request.seed,
@@ -207,6 +218,16 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
         share=partial(_share, record.artifacts, store.artifacts, _original_depends_on(c)),
         select=select,
     )
+    return Prepared(job, data, ledger)
+
+
+def _carry_out(run: "Run", store: Store, registry: Registry) -> None:
+    request, record = run.request, run.record
+    method: Method = registry.load(Kind.METHOD, request.method)()
+    parameters = method.Parameters.model_validate(request.coordinates["method"]["parameters"])
+    prepared = prepare(run, store, registry, parameters, frozenset(method.asks), method.control)
+    job, data, ledger = prepared.job, prepared.data, prepared.ledger
+    device = job.device
     test_images = _images(data.test.images, device)
     memory = _PeakMemory(device)
     try:
@@ -238,7 +259,7 @@ def _carry_out(run: _Run, store: Store, registry: Registry) -> None:
             values = _compute_metrics(seen, registry, run).items()
             record.validation = {name: value.value for name, value in values if value.value is not None}
         if data.evidence.has("relevant_masks") and isinstance(refined, Classifier):
-            record.attention = _attention(refined, images, labels, data.evidence)
+            record.attention = _attention(refined, job.images, job.labels, data.evidence)
 
 
 def _in_order(method: Method, counted: Any) -> list[FeedbackKind]:
@@ -287,7 +308,7 @@ def _private(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _original_model(
-    run: _Run,
+    run: Run,
     store: Store,
     data: LoadedData,
     images: Tensor,
@@ -445,7 +466,7 @@ def _to_parquet(split: Split, predictions: Predictions) -> bytes:
     return sink.getvalue()
 
 
-def _compute_metrics(predictions: Predictions, registry: Registry, run: _Run) -> dict[str, MetricValue]:
+def _compute_metrics(predictions: Predictions, registry: Registry, run: Run) -> dict[str, MetricValue]:
     values = {}
     for name in registry.names(Kind.METRIC):
         try:
@@ -500,7 +521,7 @@ class _PeakMemory:
 
 
 @contextlib.contextmanager
-def _isolated(request: RunRequest) -> Iterator[None]:
+def isolated(request: RunRequest) -> Iterator[None]:
     """Give the run its own random state and thread count; put these, dtype, grad mode and folder back."""
     before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
     grad, folder = torch.is_grad_enabled(), Path.cwd()

@@ -1,0 +1,113 @@
+"""``crayon-bench oracle``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crayon_bench.cli.options import data_root_option, parse_seeds, plugin_option, set_option, store_option
+
+if TYPE_CHECKING:
+    from crayon_bench.survey import Survey
+
+
+@click.group()
+def oracle() -> None:
+    """Look at what an oracle answers."""
+
+
+@oracle.command()
+@click.option("--dataset", required=True, metavar="NAME", help="Data set; see: crayon-bench data list.")
+@click.option("--seeds", default="1", show_default=True, metavar="N|0,1,2", help="Original models to ask about.")
+@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@data_root_option
+@click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
+@store_option
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--oracle", "name", default="simulated", show_default=True, metavar="NAME", help="Who is asked.")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
+@click.option("--patches", type=click.IntRange(1, 1000), help="Patches per neuron. Default: the protocol's.")
+@set_option
+@plugin_option
+def stats(
+    dataset: str,
+    seeds: str,
+    protocol: str | None,
+    data_root: Path | None,
+    source: str,
+    store: Path,
+    device: str,
+    name: str,
+    weights: Path | None,
+    patches: int | None,
+    sets: tuple[str, ...],
+    plugin_files: tuple[Path, ...],
+) -> None:
+    """Print which answers an oracle gives about the maps and neurons of original models, in all and by class.
+
+    Answers that depend on the class leak the label: a method may learn from them without looking at any map. And
+    cut-offs that fit other maps than yours make every answer the same: the quantiles show where yours lie.
+
+    Original models are trained if the store does not have them. Nothing else is kept, and nothing is counted.
+    """
+    from crayon_bench.dataset import Source
+    from crayon_bench.plan import Options, make_plan
+    from crayon_bench.plugins import Kind, Registry
+    from crayon_bench.store import Store
+    from crayon_bench.survey import survey
+
+    registry = Registry(plugin_files)
+    options = Options(
+        datasets=[dataset],
+        methods=registry.names(Kind.METHOD),
+        seeds=parse_seeds(seeds),
+        protocol=protocol,
+        data_root=data_root,
+        source=Source(source),
+        oracle=name,
+        sets=sets,
+        weights=weights,
+        device=device,
+    )
+    plan = make_plan(options, registry)
+    for remark in [*plan.problems, *plan.remarks]:
+        click.echo(remark, err=True)
+    # Neurons are shown as the methods that ask about them would show them.
+    parameters = [request.coordinates["method"]["parameters"] for request in plan.requests]
+    shown = next((p for p in parameters if "patches" in p), {})
+    kept = Store.create(store)
+    for seed in options.seeds:
+        request = next(request for request in plan.requests if request.seed == seed)
+        k, radius = patches or shown.get("patches", 20), shown.get("radius", 1)
+        _print(survey(request, kept, registry, patches=k, radius=radius), request.title["dataset"])
+
+
+def _print(found: "Survey", dataset: str) -> None:
+    from tabulate import tabulate
+
+    from crayon_bench.survey import ANSWERS, QUANTILES
+
+    names = [answer.name.lower() for answer in ANSWERS]
+    click.echo(f"{dataset}, seed {found.seed}")
+    if found.maps is not None:
+        rows = [("all", *found.maps.total), *zip(found.class_names, *found.maps.by_class.T, strict=True)]
+        table = [(name, *[f"{n:,} ({n / max(1, sum(counts)):.1%})" for n in counts]) for name, *counts in rows]
+        click.echo(tabulate(table, headers=["maps of", *names], tablefmt="simple", disable_numparse=True))
+        guess, base = found.maps.guess()
+        click.echo(
+            f"The answer alone tells the class of {guess:.1%} of the images; always guessing the commonest, {base:.1%}."
+        )
+        if found.dead_maps:
+            click.echo(f"{found.dead_maps} maps are zero everywhere.")
+    if found.shares:
+        rows = [(name, *[f"{value:.3f}" for value in values]) for name, values in found.shares.items()]
+        click.echo("\nShare of a map's total on relevant pixels, at these percentiles of the maps:")
+        heads = ["maps of", *[f"{q} %" for q in QUANTILES]]
+        click.echo(tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+    if found.neurons is not None:
+        click.echo(
+            "\nneurons: " + ", ".join(f"{n:,} {name}" for name, n in zip(names, found.neurons, strict=True) if n)
+        )
+        if found.dead_neurons:
+            click.echo(f"{found.dead_neurons} more are active on no training image and are not asked about.")
+    click.echo("")
