@@ -114,6 +114,8 @@ class Record(Coordinates, _Part):
     started: str = ""
     finished: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
+    memory: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """MiB by what. ``peak``: resident or device memory at its highest during refine. Empty: not measured."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
