@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from crayon_bench.records import Record, digest, setting_of
+from crayon_bench.records import GroupCount, Record, digest, setting_of
 from crayon_bench.store import Store
 from crayon_bench_leaderboards.board import boards_for, load_board, load_reference, make_tables
 from crayon_bench_leaderboards.hooks import show_board
@@ -682,6 +682,8 @@ def test_memory_is_optional_in_a_record_and_never_negative():
 
 
 def test_table_2_has_no_worst_group_and_other_boards_no_details(cli, full, tmp_path):
+    for r in full:
+        r.groups = [GroupCount(name="g", right=1, total=2)]
     save(full)
     _, details = grids(cli("leaderboard", "--format", "markdown").out)
     assert details[0] == ["Method", "Seconds"]
