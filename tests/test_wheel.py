@@ -44,7 +44,9 @@ def test_what_is_in_the_wheel(wheel):
         "crayon_bench_plugins/protocols/decoymnist/paper.toml",
         "crayon_bench_plugins/protocols/decoymnist/quick.toml",
         "crayon_bench_leaderboards/boards/table2.toml",
+        "crayon_bench_leaderboards/boards/table1.toml",
         "crayon_bench_leaderboards/reference/crayon.toml",
+        "crayon_bench_leaderboards/reference/crayon-final.toml",
     ):
         assert name in names
     tops = {name.split("/")[0] for name in names}

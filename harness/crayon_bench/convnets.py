@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2, ResNet, mobilenet_v2, resnet18, resnet50
 
-from crayon_bench.models import Classifier, Forward
+from crayon_bench.models import Classifier, Forward, contrast_seeds
 from crayon_bench.protocol import CNNSpec, Scaling
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -22,11 +22,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass
 class ConvForward(Forward):
-    """A forward pass of :class:`ConvNet`. ``features``: A, (B, K, H, W) ≥ 0. ``weight``: W, (classes, K)."""
+    """A forward pass of :class:`ConvNet`. ``features``: A, (B, K, H, W) ≥ 0. ``weight``: W, (classes, K).
+
+    contrasted: whether maps are of the label's logit less the mean of the others, or of the logit alone.
+    """
 
     logits: Tensor
     features: Tensor
     weight: Tensor
+    contrasted: bool = False
+
+    def seeds(self, labels: Tensor) -> Tensor:
+        """Return the label's logit, or its contrast to the others."""
+        return contrast_seeds(labels, self.logits) if self.contrasted else super().seeds(labels)
 
     def map_of(self, seed: Tensor) -> Tensor:
         """Grad-CAM of ⟨seed, logits⟩ before its ReLU: Σ_k (seed·W)_k A_k."""
@@ -54,6 +62,7 @@ class ConvNet(Classifier):
             self.body: nn.Module = _BODIES[spec.name](spec.output_stride)
             channels = _CHANNELS[spec.name]
             self.head = nn.Linear(channels, classes)
+        self.contrasted = spec.maps == "contrast"
         self.register_buffer("kept", torch.ones(channels))
         scale, shift = _scaling(Scaling.UNIT if spec.scaling == "auto" else Scaling(spec.scaling))
         self.register_buffer("_scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
@@ -75,7 +84,7 @@ class ConvNet(Classifier):
     def run(self, images: Tensor) -> ConvForward:
         """Compute one forward pass."""
         A = self.features(images)
-        return ConvForward(self.head(A.mean((-2, -1))), A, self.head.weight)
+        return ConvForward(self.head(A.mean((-2, -1))), A, self.head.weight, self.contrasted)
 
     def prune(self, channels: Tensor) -> None:
         """Set channels to zero for good. *channels*: bool (K,), True for those to prune."""

@@ -169,8 +169,9 @@ class Job:
             maps, _ = saliency_maps(self.original, self.images, self.labels)
             return {"maps": maps}
 
+        kind = "contrast" if getattr(self.original, "contrasted", False) else "logit"
         # Small on a grid, and expensive to make; those of an MLP are as large as the images, and cheap.
-        maps = self.shared("maps", make)["maps"].to(self.device) if self.has_feature_maps else make()["maps"]
+        maps = self.shared(f"maps of {kind}", make)["maps"].to(self.device) if self.has_feature_maps else make()["maps"]
         if dead := int((maps.amax((-2, -1)) <= 0).sum()):
             self.warn("dead maps of the original model", dead)
         return maps

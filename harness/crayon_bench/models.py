@@ -29,18 +29,24 @@ class Forward(ABC):
         Grad-CAM before its ReLU for convolutional networks, so that it may be negative; |input gradient| for MLPs.
         """
 
+    def seeds(self, labels: Tensor) -> Tensor:
+        """Return the combination of logits that the labels' maps are of: (…, B, classes). Here the label's logit."""
+        return nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)
+
+    def signed(self, labels: Tensor) -> Tensor:
+        """Return the labels' maps, which may be negative: (…, B, H, W), differentiable."""
+        return self.map_of(self.seeds(labels))
+
     def saliency(self, labels: Tensor) -> Tensor:
-        """Return the map of the labels' logits before normalisation: (…, B, H, W) ≥ 0, differentiable."""
-        return self.map_of(nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)).relu()
+        """Return the labels' maps before normalisation: (…, B, H, W) ≥ 0, differentiable."""
+        return self.signed(labels).relu()
 
     def contrast(self, labels: Tensor) -> Tensor:
         """Return the map of the label's logit less the mean of the other logits: (…, B, H, W) ≥ 0.
 
-        A vector added to the weights of all logits changes :meth:`saliency`, but neither predictions nor this map.
+        A vector added to the weights of all logits changes the logit's map, but neither predictions nor this map.
         """
-        classes = self.logits.shape[-1]
-        one_hot = nn.functional.one_hot(labels, classes).to(self.logits.dtype)
-        return self.map_of(one_hot - (1 - one_hot) / max(1, classes - 1)).relu()
+        return self.map_of(contrast_seeds(labels, self.logits)).relu()
 
     def input_gradient(self, seed: Tensor) -> Tensor:
         """Return ∂⟨seed, logits⟩/∂x with *seed* (…, B, classes) held fixed: (…, B, C, H, W) in the units of x.
@@ -48,6 +54,12 @@ class Forward(ABC):
         Differentiable in the parameters, and in *seed*. Raises TypeError where there is no closed form.
         """
         raise TypeError("this network's input gradient has no closed form; use map_of or saliency")
+
+
+def contrast_seeds(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return 1 for the label and −1/(classes − 1) for the others: (…, B, classes)."""
+    one_hot = nn.functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)
+    return one_hot - (1 - one_hot) / max(1, logits.shape[-1] - 1)
 
 
 class Classifier(nn.Module, ABC):
@@ -132,7 +144,7 @@ class MLPForward(Forward):
 
     def saliency(self, labels: Tensor) -> Tensor:
         """|input gradient| of the labels' logits; nowhere negative as it is."""
-        return self.map_of(nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype))
+        return self.signed(labels)
 
 
 def build_model(spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed: int) -> Classifier:

@@ -1,8 +1,8 @@
 """Neurons of a convolutional network: what activates them most, found in one pass, and their pooled activations.
 
-A neuron is a channel k of the last feature map A. Its activation on an image is max_hw A_khw; its patches are crops around
-the cell where that maximum lies, on the images that activate it most (CRAYON paper, §3.3). Memory: the k strongest
-images of each channel so far, and the pooled features.
+A neuron is a channel k of the last feature map A. Its activation on an image is max_hw A_khw; its patches are crops
+around the cell where that maximum lies, on the images that activate it most (CRAYON paper, §3.3). Memory: the k
+strongest images of each channel so far, and the pooled features.
 """
 
 from dataclasses import dataclass

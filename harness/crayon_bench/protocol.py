@@ -93,6 +93,11 @@ class CNNSpec(Parameters):
     scaling: Literal["auto", "unit", "symmetric", "imagenet"] = Field(
         default="auto", description="input scaling; auto is that with which the weights were trained"
     )
+    maps: Literal["logit", "contrast"] = Field(
+        default="logit",
+        description="what the maps that methods ask about and steer are of: the label's logit, as the papers have it,"
+        " or the label's logit less the mean of the others, which alone decides the prediction",
+    )
     output_stride: Literal[8, 16, 32] | None = Field(
         default=None,
         description="input pixels per cell of the last feature map; less than the network's own turns strides into"

@@ -118,10 +118,10 @@ class Record(Coordinates, _Part):
     started: str = ""
     finished: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
-    memory: dict[str, float] = Field(default_factory=dict)
-    """MiB; ``peak``: the most that was in use during ``refine()``, of the GPU or else resident."""
+    memory: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """MiB by what. ``peak``: resident or device memory at its highest during refine. Empty: not measured."""
     attention: dict[str, float] = Field(default_factory=dict)
-    """Mean share of the refined model's maps on relevant pixels of training images, by map: ``saliency``, ``contrast``."""
+    """Mean share of the refined model's maps on relevant pixels of training images: ``saliency`` and ``contrast``."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -141,6 +141,7 @@ class Run:
         )
 
     def end(self, status: Status, reason: str | None = None) -> None:
+        """Note how the run ended."""
         self.record.status = status
         self.record.reason = reason
         self.record.finished = _now()
@@ -148,12 +149,14 @@ class Run:
 
     @contextlib.contextmanager
     def captured_output(self) -> Iterator[None]:
+        """Send what is printed to the run's log."""
         # What a plugin prints belongs to its log: standard output is for the table alone.
         with contextlib.redirect_stdout(self.log):
             yield
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
+        """Note how long *what* takes."""
         start = time.perf_counter()
         yield
         self.record.seconds[what] = round(time.perf_counter() - start, 3)
@@ -338,7 +341,9 @@ def _original_model(
 
 def _original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
     keys = ("numerics", "dataset", "model", "weights", "original", "selection", "seed")
-    return {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
+    depends = {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
+    # Which maps are looked at changes nothing in the original model.
+    return {**depends, "model": {key: value for key, value in c["model"].items() if key != "maps"}}
 
 
 def _share(

@@ -43,7 +43,7 @@ class Answers:
 
 @dataclass
 class Survey:
-    """Answers about one original model. shares: QUANTILES in percent of the maps' share on relevant pixels, by class."""
+    """Answers about one original model. shares: by class, :data:`QUANTILES` of the maps' share on relevant pixels."""
 
     seed: int
     class_names: Sequence[str]
@@ -55,7 +55,7 @@ class Survey:
 
 
 def survey(request: RunRequest, store: Store, registry: Registry, *, patches: int, radius: int) -> Survey:
-    """Ask the oracle of *request* about every map, and every neuron, of its original model; nothing is trained on it."""
+    """Ask the oracle of *request* about every map and every neuron of its original model; nothing learns from it."""
     kinds = frozenset({FeedbackKind.MAP_VERDICT, FeedbackKind.NEURON_VERDICT})
     dataset: type[Dataset] = registry.load(Kind.DATASET, request.dataset)
     c = request.coordinates["oracle"]
@@ -96,7 +96,7 @@ def survey(request: RunRequest, store: Store, registry: Registry, *, patches: in
 
 
 def relevant_share(maps: torch.Tensor, evidence: Evidence) -> Array:
-    """Return the share of each map's total on relevant pixels, (n,) in [0, 1]; NaN for a map that is zero everywhere."""
+    """Return the share of each map's total on relevant pixels, (n,) in [0, 1]; NaN for a map of zeros."""
     parts = []
     for start in range(0, len(maps), 512):
         M = maps[start : start + 512]

@@ -136,7 +136,7 @@ def _tensors(path: Path, content: bytes) -> "dict[str, Tensor]":
 
 
 def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
-    """Return the body's tensors. Raises UserError naming the first that is missing, too many, misshapen or not finite."""
+    """Return the body's tensors. Raises UserError naming the first that does not fit."""
     import torch
 
     from crayon_bench.convnets import ConvNet

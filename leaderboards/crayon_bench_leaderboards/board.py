@@ -27,6 +27,8 @@ _HERE = files("crayon_bench_leaderboards")
 _SHORT = {"sample_accuracy": "Acc", "group_mean_accuracy": "MA", "worst_group_accuracy": "WGA"}
 SHORT_NAMES = {short.lower(): name for name, short in _SHORT.items()}
 
+Detail = Literal["worst_group", "seconds", "memory"]
+
 
 class Board(BaseModel):
     """A board's definition. methods: in the order of its rows; other methods that were run follow them."""
@@ -42,13 +44,23 @@ class Board(BaseModel):
     titles: dict[str, str] = {}
     """Titles of methods, for rows of those that were not run."""
     reference: str | None = None
+    """Published numbers to show beside ours: short for ``references`` with one name."""
+    references: list[str] = []
+    details: list[Detail] = []
+    """What the second, small table says of each method. None: there is no such table."""
 
     @model_validator(mode="after")
     def _has_no_doubles(self) -> "Board":
-        for names in (self.datasets, self.methods, self.metric_names()):
+        for names in (self.datasets, self.methods, self.metric_names(), self.references, self.details):
             if len(set(names)) < len(names):
                 raise ValueError(f"a name stands twice in {names}")
+        if self.reference is not None and self.references:
+            raise ValueError("give reference or references, not both")
         return self
+
+    def reference_names(self) -> list[str]:
+        """Return the names of the published numbers, in the order of their columns."""
+        return self.references if self.reference is None else [self.reference]
 
     def metric_names(self) -> list[str]:
         """Return the full names of the metrics; ``acc``, ``ma`` and ``wga`` are short ones."""
@@ -56,16 +68,27 @@ class Board(BaseModel):
 
 
 class Reference(BaseModel):
-    """Published numbers: data set → method → metric → percent."""
+    """Published numbers: data set → method → metric → percent.
+
+    short: heads its columns where a board has several references. notes: data set → method → footnote, or metric →
+    footnote, of a published number that needs a word.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_: Literal[1]
     name: str
+    short: str
     citation: str
     where: dict[str, str] = {}
     protocol: str
     values: dict[str, dict[str, dict[str, float]]]
+    notes: dict[str, dict[str, str | dict[str, str]]] = {}
+
+    def note(self, dataset: str, method: str, metric: str) -> str | None:
+        """Return the footnote of a published number, if it has one."""
+        note = self.notes.get(dataset, {}).get(method)
+        return note.get(metric) if isinstance(note, dict) else note
 
 
 def board_names() -> list[str]:
@@ -76,15 +99,27 @@ def board_names() -> list[str]:
 def load_board(name: str) -> Board:
     """Return a built-in board, or one from a TOML file. Raises UserError."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        return _read(Path(name), Board, "--board")
-    if name not in board_names():
+        board = _read(Path(name), Board, "--board")
+    elif name in board_names():
+        board = _read(_HERE / "boards" / f"{name}.toml", Board, "--board")
+    else:
         raise UserError(f"--board {name}: there is no such board", did_you_mean(name, board_names()))
-    return _read(_HERE / "boards" / f"{name}.toml", Board, "--board")
+    known = _reference_names()
+    for reference in board.reference_names():  # here, so that the message names the file with the mistake
+        if reference not in known:
+            raise UserError(
+                f"--board {name}: there are no published numbers '{reference}'", did_you_mean(reference, known)
+            )
+    return board
+
+
+def _reference_names() -> list[str]:
+    return sorted(f.name.removesuffix(".toml") for f in (_HERE / "reference").iterdir() if f.name.endswith(".toml"))
 
 
 def load_reference(name: str) -> Reference:
     """Return published numbers by name. Raises UserError."""
-    known = [f.name.removesuffix(".toml") for f in (_HERE / "reference").iterdir() if f.name.endswith(".toml")]
+    known = _reference_names()
     if name not in known:
         raise UserError(f"there are no published numbers '{name}'", did_you_mean(name, known))
     return _read(_HERE / "reference" / f"{name}.toml", Reference, "reference")
@@ -124,7 +159,10 @@ def boards_for(records: Sequence[Record]) -> list[Board]:
 
 @dataclass
 class Cell:
-    """A metric over seeds. mark: "best", "second" or "" among the rows that have every seed."""
+    """A metric over seeds. mark: "best", "second" or "" among the rows that have every seed.
+
+    published: reference → percent. published_notes: reference → number of the footnote.
+    """
 
     short: str
     direction: str
@@ -133,12 +171,32 @@ class Cell:
     per_seed: dict[int, float]
     reason: str | None = None
     mark: str = ""
-    published: float | None = None
+    published: dict[str, float] = field(default_factory=dict)
+    published_notes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class WorstGroup:
+    """The group that was the worst in most seeds.
+
+    total: its test examples. seeds: in how many it was the worst, alone or with others; of: how many seeds are known.
+    tied: groups that were the worst as often. per_seed: the worst of each seed, several if they are equal.
+    """
+
+    name: str
+    total: float
+    seeds: int
+    of: int
+    tied: list[str]
+    per_seed: dict[int, list[str]]
 
 
 @dataclass
 class Row:
-    """A method on a data set. status: ok, partial, failed, skipped or missing. notes: numbers of footnotes."""
+    """A method on a data set. status: ok, partial, failed, skipped or missing. notes: numbers of footnotes.
+
+    published: reference → metric → percent. seconds, memory (MiB): means of the method's own refine step.
+    """
 
     dataset: str
     method: str
@@ -151,10 +209,17 @@ class Row:
     status: str
     reason: str | None
     metrics: dict[str, Cell]
-    published: dict[str, float] | None
+    published: dict[str, dict[str, float]]
+    worst_group: WorstGroup | None
     seconds: float | None
+    memory: float | None
     warnings: dict[str, int]
     notes: list[int] = field(default_factory=list)
+
+    def all_notes(self) -> list[int]:
+        """Return the numbers of the row's footnotes, with those of its published numbers."""
+        theirs = {note for cell in self.metrics.values() for note in cell.published_notes.values()}
+        return [*self.notes, *sorted(theirs)]
 
 
 @dataclass
@@ -174,10 +239,14 @@ class Section:
 
 @dataclass
 class Table:
-    """A board filled in. footnotes: numbered from 1. remarks: sentences under the table."""
+    """A board filled in. footnotes: numbered from 1. remarks: sentences under the table.
+
+    references: published numbers that stand beside ours; none beside a stand-in.
+    """
 
     board: Board
     source: str
+    references: list[Reference]
     sections: list[Section]
     footnotes: list[str]
     remarks: list[str]
@@ -211,34 +280,43 @@ def make_tables(board: Board, records: Iterable[Record], only: Sequence[str] | N
                 f"board {board.name}: there is no metric '{name}'", did_you_mean(name, {*computed, *_SHORT})
             )
     newest_first = sorted(by_setting.values(), key=lambda group: max(r.finished for r in group), reverse=True)
-    reference = load_reference(board.reference) if board.reference else None
+    references = [load_reference(name) for name in board.reference_names()]
     tables = []
     for kind in dict.fromkeys((group[0].source, group[0].protocol) for group in newest_first):
         alike = [group for group in newest_first if (group[0].source, group[0].protocol) == kind]
         per_dataset = [[group for group in alike if group[0].dataset == name] for name in board.datasets]
         for groups in zip_longest(*per_dataset):
-            tables.append(_make_table(board, kind[0], [g for g in groups if g], reference, only))
+            tables.append(_make_table(board, kind[0], [g for g in groups if g], references, only))
     return tables
 
 
 def _make_table(
-    board: Board, source: str, groups: list[list[Record]], reference: Reference | None, only: Sequence[str] | None
+    board: Board, source: str, groups: list[list[Record]], references: list[Reference], only: Sequence[str] | None
 ) -> Table:
-    table = Table(board, source, [], [], [])
+    table = Table(board, source, references if source == "real" else [], [], [], [])
+    several = len(groups) > 1  # then what is said of one data set must name it
     for group in groups:
-        section = _section(board, group, reference if source == "real" else None, only)
+        section = _section(board, group, table.references, only)
         table.sections.append(section)
         for row in section.rows:
-            for text in _footnotes(row):
-                if text not in table.footnotes:
-                    table.footnotes.append(text)
-                row.notes.append(table.footnotes.index(text) + 1)
-        table.remarks += _remarks(section, group, reference if source == "real" else None)
+            row.notes += [_number(table, text) for text in _footnotes(row, f" on {section.title}" if several else "")]
+            for metric, cell in row.metrics.items():
+                for reference in table.references:
+                    note = reference.note(section.dataset, row.method, metric)
+                    if note and reference.name in cell.published:
+                        cell.published_notes[reference.name] = _number(table, note)
+        table.remarks += _remarks(section, group, table.references, f"{section.title}: " if several else "")
     table.remarks = list(dict.fromkeys(table.remarks))
     return table
 
 
-def _section(board: Board, group: list[Record], reference: Reference | None, only: Sequence[str] | None) -> Section:
+def _number(table: Table, footnote: str) -> int:
+    if footnote not in table.footnotes:
+        table.footnotes.append(footnote)
+    return table.footnotes.index(footnote) + 1
+
+
+def _section(board: Board, group: list[Record], references: list[Reference], only: Sequence[str] | None) -> Section:
     first = group[0]
     seeds = _seeds_of(group)
     stray = sorted({record.seed for record in group} - set(seeds))
@@ -249,13 +327,14 @@ def _section(board: Board, group: list[Record], reference: Reference | None, onl
     rank = {name: position for position, name in enumerate(board.methods)}
     wanted = list(only) if only is not None else [*board.methods, *sorted({record.method for record in group})]
     names = sorted(dict.fromkeys(wanted), key=lambda name: (rank.get(name, len(rank)), name))
-    published = reference.values.get(first.dataset, {}) if reference else {}
+    published = {reference.name: reference.values.get(first.dataset, {}) for reference in references}
     rows = []
     for name in names:
         mine = [records for (method, _), records in variants.items() if method == name]
         labelled = sorted(zip(_changes(mine), mine, strict=True), key=lambda pair: pair[0])
         for changes, records in labelled or [("", [])]:
-            rows.append(_row(board, first, name, changes, records, seeds, published.get(name)))
+            theirs = {reference: values[name] for reference, values in published.items() if name in values}
+            rows.append(_row(board, first, name, changes, records, seeds, theirs))
     for metric in board.metric_names():
         _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
     title = first.title["dataset"]
@@ -301,7 +380,7 @@ def _row(
     changes: str,
     records: list[Record],
     seeds: list[int],
-    published: dict[str, float] | None,
+    published: dict[str, dict[str, float]],
 ) -> Row:
     done = [record for record in records if record.status is Status.OK]
     status, reason = _status(records, done, seeds)
@@ -309,8 +388,11 @@ def _row(
     label = first.title["method"] if first else board.titles.get(name, name)
     if changes:
         label += f" ({changes})"
-        published = None  # those numbers are for the method as it was published
-    cells = {metric: _cell(metric, done, (published or {}).get(metric)) for metric in board.metric_names()}
+        published = {}  # those numbers are for the method as it was published
+    cells = {
+        metric: _cell(metric, done, {by: values[metric] for by, values in published.items() if metric in values})
+        for metric in board.metric_names()
+    }
     kinds = sorted({kind for record in done for kind in record.feedback.by_kind})
     return Row(
         dataset=any_record.dataset,
@@ -325,13 +407,44 @@ def _row(
         reason=reason,
         metrics=cells,
         published=published,
+        worst_group=_worst_group(done),
         seconds=fmean(record.seconds.get("refine", 0.0) for record in done) if done else None,
+        memory=_mean([record.memory["peak"] for record in done if "peak" in record.memory]),
         warnings=dict(sum((Counter(record.warnings) for record in done), Counter())),
     )
 
 
 def _plain(value: float) -> float:
     return int(value) if value == int(value) else value
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _worst_group(done: list[Record]) -> WorstGroup | None:
+    """Return which group was the worst; of several as often, the one with the lowest mean accuracy."""
+    # An empty group has no accuracy. Equal shares of different sizes divide to the same float: ties are exact.
+    accuracy = {r.seed: {g.name: g.right / g.total for g in r.groups if g.total} for r in done}
+    accuracy = {seed: groups for seed, groups in sorted(accuracy.items()) if groups}
+    if not accuracy:
+        return None
+    per_seed = {
+        seed: [name for name, value in groups.items() if value == min(groups.values())]
+        for seed, groups in accuracy.items()
+    }
+    times = Counter(name for names in per_seed.values() for name in names)
+    order = dict.fromkeys(name for groups in accuracy.values() for name in groups)
+    often = [name for name in order if times[name] == max(times.values())]
+    worst = min(often, key=lambda name: fmean(groups[name] for groups in accuracy.values() if name in groups))
+    return WorstGroup(
+        name=worst,
+        total=_plain(fmean(g.total for r in done for g in r.groups if g.name == worst and g.total)),
+        seeds=times[worst],
+        of=len(per_seed),
+        tied=[name for name in often if name != worst],
+        per_seed=per_seed,
+    )
 
 
 def _status(records: list[Record], done: list[Record], seeds: list[int]) -> tuple[str, str | None]:
@@ -351,7 +464,7 @@ def _status(records: list[Record], done: list[Record], seeds: list[int]) -> tupl
     return ("partial" if done else "failed" if failed else "missing"), "; ".join(what)
 
 
-def _cell(metric: str, done: list[Record], published: float | None) -> Cell:
+def _cell(metric: str, done: list[Record], published: dict[str, float]) -> Cell:
     values = {r.seed: r.metrics[metric] for r in done if metric in r.metrics}
     known = {seed: value.value for seed, value in sorted(values.items()) if value.value is not None}
     sample: MetricValue | None = next(iter(values.values()), None)
@@ -385,27 +498,29 @@ def _mark(cells: list[Cell]) -> None:
             cell.mark = "second"
 
 
-def _footnotes(row: Row) -> list[str]:
+def _footnotes(row: Row, where: str) -> list[str]:
     notes = []
     if row.status == "skipped":
-        notes.append(f"does not apply: {row.reason}")  # without the label: several methods share a reason
+        notes.append(f"does not apply{where}: {row.reason}")  # without the label: several methods share a reason
     elif row.status != "ok":
-        notes.append(f"{row.label}: {row.reason}")
+        notes.append(f"{row.label}{where}: {row.reason}")
     for cell in row.metrics.values():
         if cell.reason:
-            notes.append(f"{row.label}: no {cell.short}: {cell.reason}")
-    notes += [f"{row.label}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()]
+            notes.append(f"{row.label}{where}: no {cell.short}: {cell.reason}")
+    notes += [
+        f"{row.label}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
+    ]
     return notes
 
 
-def _remarks(section: Section, group: list[Record], reference: Reference | None) -> list[str]:
+def _remarks(section: Section, group: list[Record], references: list[Reference], where: str) -> list[str]:
     remarks = []
     several = len(section.seeds) > 1
     what = f"Mean ± sample standard deviation over {_seeds(section.seeds)}" if several else "One seed, no deviation"
-    remarks.append(f"{what}. #FB: answers that were counted. Setting {section.setting[:8]}.")
+    remarks.append(f"{where}{what}. #FB: answers that were counted. Setting {section.setting[:8]}.")
     if section.left_out:
         numbers = ", ".join(map(str, section.left_out))
-        remarks.append(f"Left out, because fewer than half of the methods have it: seed {numbers}.")
+        remarks.append(f"{where}Left out, because fewer than half of the methods have it: seed {numbers}.")
     if section.source == "standin":
         remarks.append(
             f"{section.title} here is a STAND-IN made without the real data: nothing in this table says how a method"
@@ -414,15 +529,20 @@ def _remarks(section: Section, group: list[Record], reference: Reference | None)
     remarks += [f"{section.title}: {note}" for record in group[:1] for note in record.notes]
     oracle = group[0].title.get("oracle", "")
     if oracle != "simulated":
-        remarks.append(f"Feedback by oracle: {oracle}")
+        remarks.append(f"{where}Feedback by oracle: {oracle}")
     shared = {key: value for r in group for key, value in r.overrides.items() if not _is_rows_own(key, r.method)}
     changed_rows = any(_is_rows_own(key, r.method) for r in group for key in r.overrides)
     if shared:
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         remarks.append(f"{section.title}: protocol {section.protocol} changed by --set: {changed}")
-    if reference and section.dataset in reference.values:
-        where = reference.where.get(section.dataset, "")
-        remarks.append(f"Published: {reference.citation}{', ' if where else ''}{where}")
+    for reference in references:
+        if section.dataset not in reference.values:
+            continue
+        by = "" if len(references) == 1 else f" ({reference.short})"
+        place = reference.where.get(section.dataset, "")
+        remarks.append(f"Published{by}: {reference.citation}{', ' if place else ''}{place}")
         if section.protocol != reference.protocol or shared or changed_rows:
-            remarks.append(f"Published numbers are for protocol {reference.protocol} unchanged; not every row here is.")
+            remarks.append(
+                f"Published numbers{by} are for protocol {reference.protocol} unchanged; not every row here is."
+            )
     return remarks

@@ -74,7 +74,7 @@ def stats(
         click.echo(remark, err=True)
     # Neurons are shown as the methods that ask about them would show them.
     parameters = [request.coordinates["method"]["parameters"] for request in plan.requests]
-    shown = next((p for p in parameters if "patches" in p), {})
+    shown: dict[str, int] = next((p for p in parameters if "patches" in p), {})
     kept = Store.create(store)
     for seed in options.seeds:
         request = next(request for request in plan.requests if request.seed == seed)

@@ -1,6 +1,9 @@
 """The text of a table's cells, which terminal, markdown and latex share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 
 from crayon_bench_leaderboards.board import Cell, Row, Section, Table
 
@@ -14,41 +17,150 @@ class Text:
     notes: tuple[int, ...] = ()
 
 
-def layout(table: Table) -> tuple[list[str], list[list[Text]]]:
-    """Return headings and rows: Method, Feedback, then for each data set #FB and its metrics, and published ones."""
-    several = len(table.sections) > 1
-    headings = ["Method", "Feedback"]
-    for section in table.sections:
-        prefix = f"{section.title} " if several else ""
-        headings.append(f"{prefix}#FB")
+@dataclass(frozen=True)
+class Column:
+    """A column's heading. group: title of its data set, where a table has several. by: whose number, if not ours."""
+
+    name: str
+    group: str = ""
+    by: str = ""
+    left: bool = False
+
+    @property
+    def within(self) -> str:
+        """Heading under the heading of its group."""
+        return f"{self.name} {self.by}".rstrip()
+
+    @property
+    def heading(self) -> str:
+        """Heading that stands alone."""
+        return f"{self.group} {self.within}".lstrip()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Columns and rows. lead: how many columns come before those of the data sets."""
+
+    columns: list[Column]
+    rows: list[list[Text]]
+    lead: int
+    title: str = ""
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Return the title and the number of columns of each data set; one without a title if there is only one."""
+        return [(name, len(list(same))) for name, same in groupby(column.group for column in self.columns[self.lead :])]
+
+    def by_group(self) -> "list[Grid]":
+        """Return a grid for each data set, all with the leading columns."""
+        grids = []
+        for name, _ in self.groups():
+            keep = [n for n, column in enumerate(self.columns) if n < self.lead or column.group == name]
+            rows = [[row[n] for n in keep] for row in self.rows]
+            grids.append(Grid([self.columns[n] for n in keep], rows, self.lead, self.title))
+        return grids
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A method or a variant of one: its row in each section, None where it was not even planned."""
+
+    label: Text
+    feedback: str
+    rows: list[Row | None]
+
+
+def main_grid(table: Table, *, published: bool = True) -> Grid:
+    """Return Method, Feedback, then for each data set #FB and its metrics, with the published ones beside ours."""
+    columns = [Column("Method", left=True), Column("Feedback", left=True)]
+    lines = _lines(table)
+    rows = [[line.label, Text(line.feedback)] for line in lines]
+    for number, section in enumerate(table.sections):
+        group = _group(table, section)
+        columns.append(Column("#FB", group))
+        _extend(rows, lines, number, _feedback_count)
         for metric in table.board.metric_names():
             short = _short(section, metric)
-            headings.append(f"{prefix}{short} (%)")
-            if _has_published(section, metric):
-                headings.append(f"{prefix}{short} published")
-    lines: dict[tuple[str, str], list[Row | None]] = {}
+            columns.append(Column(f"{short} (%)", group))
+            _extend(rows, lines, number, partial(_value, metric=metric))
+            if published:
+                _add_published(table, number, metric, columns, rows, lines)
+    return Grid(columns, rows, lead=2)
+
+
+def published_grid(table: Table) -> Grid | None:
+    """Return our means and the published numbers alone, for where all columns are too many."""
+    columns = [Column("Method", left=True)]
+    lines = _lines(table)
+    rows = [[Text(line.label.text)] for line in lines]
     for number, section in enumerate(table.sections):
-        for line in section.rows:
-            key = line.method, line.variant
-            lines.setdefault(key, [None] * len(table.sections))[number] = line
-    rows = []
-    for cells in lines.values():
-        known = [row for row in cells if row is not None]
-        feedback = next((row.feedback for row in known if row.feedback != "?"), known[0].feedback)
+        for metric in table.board.metric_names():
+            if any(row.metrics[metric].published for row in section.rows):
+                columns.append(Column(_short(section, metric), _group(table, section), "ours"))
+                _extend(rows, lines, number, partial(_mean_alone, metric=metric))
+                _add_published(table, number, metric, columns, rows, lines)
+    return Grid(columns, rows, 1, "Published numbers beside our means (%)") if len(columns) > 1 else None
+
+
+def details_grid(table: Table) -> Grid | None:
+    """Return what the board wants to say of each method; without what no run has. None: nothing."""
+    kinds: list[tuple[Column, Callable[[Row | None], Text]]] = []
+    for detail in table.board.details:
+        column, text = _DETAILS[detail]
+        if any(text(row).text != "-" for section in table.sections for row in section.rows):
+            kinds.append((column, text))
+    if not kinds:
+        return None
+    columns = [Column("Method", left=True)]
+    lines = _lines(table)
+    rows = [[Text(line.label.text)] for line in lines]
+    for number, section in enumerate(table.sections):
+        for column, text in kinds:
+            columns.append(Column(column.name, _group(table, section), left=column.left))
+            _extend(rows, lines, number, text)
+    return Grid(columns, rows, 1, "Details")
+
+
+def details_legend(grid: Grid) -> list[str]:
+    """Return sentences on the columns of a grid of details."""
+    names = {column.name for column in grid.columns}
+    return [sentence for name, sentence in _EXPLAINED.items() if name in names]
+
+
+def _lines(table: Table) -> list[_Line]:
+    together: dict[tuple[str, str], list[Row | None]] = {}
+    for number, section in enumerate(table.sections):
+        for row in section.rows:
+            together.setdefault((row.method, row.variant), [None] * len(table.sections))[number] = row
+    rank = {name: position for position, name in enumerate(table.board.methods)}
+    lines = []
+    # Sorted again: a variant that only a later data set has belongs to its method, not at the end.
+    for _, rows in sorted(together.items(), key=lambda item: (rank.get(item[0][0], len(rank)), *item[0])):
+        known = [row for row in rows if row is not None]
+        feedback = " / ".join(dict.fromkeys(row.feedback for row in known if row.feedback != "?"))
+        label = next((row.label for row in known if row.label != row.method), known[0].label)
         notes = tuple(sorted({note for row in known for note in row.notes}))
-        texts = [
-            Text(next((r.label for r in known if r.label != r.method), known[0].label), notes=notes),
-            Text(feedback),
-        ]
-        for section, row in zip(table.sections, cells, strict=True):
-            texts.append(Text(_feedback_count(row)))
-            for metric in table.board.metric_names():
-                texts.append(_value(row, metric))
-                if _has_published(section, metric):
-                    cell = row.metrics[metric] if row else None
-                    texts.append(Text("" if cell is None or cell.published is None else f"{cell.published:.2f}"))
-        rows.append(texts)
-    return headings, rows
+        lines.append(_Line(Text(label, notes=notes), feedback or "?", rows))
+    return lines
+
+
+def _extend(rows: list[list[Text]], lines: list[_Line], number: int, text: Callable[[Row | None], Text]) -> None:
+    for texts, line in zip(rows, lines, strict=True):
+        texts.append(text(line.rows[number]))
+
+
+def _add_published(
+    table: Table, number: int, metric: str, columns: list[Column], rows: list[list[Text]], lines: list[_Line]
+) -> None:
+    section = table.sections[number]
+    for reference in table.references:
+        if any(reference.name in row.metrics[metric].published for row in section.rows):
+            by = reference.short if len(table.references) > 1 else "published"
+            columns.append(Column(_short(section, metric), _group(table, section), by))
+            _extend(rows, lines, number, partial(_published, metric=metric, reference=reference.name))
+
+
+def _group(table: Table, section: Section) -> str:
+    return section.title if len(table.sections) > 1 else ""
 
 
 def _short(section: Section, metric: str) -> str:
@@ -57,14 +169,19 @@ def _short(section: Section, metric: str) -> str:
     )
 
 
-def _has_published(section: Section, metric: str) -> bool:
-    return any(row.metrics[metric].published is not None for row in section.rows)
+def _published(row: Row | None, metric: str, reference: str) -> Text:
+    cell = row.metrics[metric] if row else None
+    if cell is None or reference not in cell.published:
+        return Text("")
+    note = cell.published_notes.get(reference)
+    return Text(f"{cell.published[reference]:.2f}", notes=() if note is None else (note,))
 
 
-def _feedback_count(row: Row | None) -> str:
+def _feedback_count(row: Row | None) -> Text:
     if row is None or row.feedback_total is None or row.baseline:
-        return "-"
-    return f"{row.feedback_total:,}" if row.feedback_total == int(row.feedback_total) else f"{row.feedback_total:,.1f}"
+        return Text("-")
+    total = row.feedback_total
+    return Text(f"{total:,}" if total == int(total) else f"{total:,.1f}")
 
 
 _STATES = {"skipped": "n/a", "failed": "failed", "missing": "missing"}
@@ -78,7 +195,54 @@ def _value(row: Row | None, metric: str) -> Text:
     cell = row.metrics[metric]
     if cell.mean is None:
         return Text("n/a")
-    return Text(f"{number(cell)}{f' (n={len(cell.per_seed)})' if row.status == 'partial' else ''}", cell.mark)
+    return Text(f"{number(cell)}{_of_fewer(row, cell)}", cell.mark)
+
+
+def _mean_alone(row: Row | None, metric: str) -> Text:
+    cell = row.metrics[metric] if row else None
+    if row is None or cell is None or cell.mean is None:
+        return Text(_value(row, metric).text)
+    return Text(f"{cell.mean:.2f}{_of_fewer(row, cell)}")
+
+
+def _of_fewer(row: Row, cell: Cell) -> str:
+    return f" (n={len(cell.per_seed)})" if row.status == "partial" else ""
+
+
+def _worst_group(row: Row | None) -> Text:
+    worst = row.worst_group if row else None
+    if worst is None:
+        return Text("-")
+    often = f" {worst.seeds}/{worst.of}" if worst.of > 1 else ""
+    return Text(f"{worst.name} ({worst.total:,} test){often}{', tied' if worst.tied else ''}")
+
+
+def _seconds(row: Row | None) -> Text:
+    return Text("-" if row is None or row.seconds is None else f"{row.seconds:,.1f}")
+
+
+def _memory(row: Row | None) -> Text:
+    return Text("-" if row is None or row.memory is None else f"{row.memory:,.0f}")
+
+
+_DETAILS: dict[str, tuple[Column, Callable[[Row | None], Text]]] = {
+    "worst_group": (Column("Worst group", left=True), _worst_group),
+    "seconds": (Column("Seconds"), _seconds),
+    "memory": (Column("Peak MiB"), _memory),
+}
+_EXPLAINED = {
+    "Worst group": (
+        "Worst group: the one that most often had the lowest accuracy, the number of its test examples, and in how many"
+        " of the seeds; tied: another one was as often."
+    ),
+    "Seconds": (
+        "Seconds: mean over seeds of the method's own refine step, without the original model; what methods share, such"
+        " as maps, is counted where it was made first."
+    ),
+    "Peak MiB": (
+        "Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined."
+    ),
+}
 
 
 def number(cell: Cell) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from crayon_bench_leaderboards.board import Table
+from crayon_bench_leaderboards.board import Row, Table
 
 
 def to_csv(tables: list[Table]) -> str:
@@ -13,6 +13,9 @@ def to_csv(tables: list[Table]) -> str:
     heads += ["status", "reason", "notes"]
     for metric in metrics:
         heads += [f"{metric}_{part}" for part in ("mean", "std", "n", "mark", "published")]
+    references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
+    heads += [f"{metric}_published_{reference}" for metric in metrics for reference in references]
+    heads += ["worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heads)
@@ -21,7 +24,7 @@ def to_csv(tables: list[Table]) -> str:
             for row in section.rows:
                 line = [table.board.name, section.source, section.setting[:12], section.protocol, row.dataset]
                 line += [row.method, row.label, row.feedback, _text(row.feedback_total), row.status, row.reason or ""]
-                line.append("; ".join([*(table.footnotes[note - 1] for note in row.notes), *table.remarks]))
+                line.append("; ".join([*(table.footnotes[note - 1] for note in row.all_notes()), *table.remarks]))
                 for metric in metrics:
                     cell = row.metrics.get(metric)
                     if cell is None:
@@ -32,11 +35,21 @@ def to_csv(tables: list[Table]) -> str:
                         _text(cell.std),
                         str(len(cell.per_seed)),
                         cell.mark,
-                        _text(cell.published),
+                        _text(cell.published.get(table.board.reference_names()[0])) if cell.published else "",
                     ]
+                for metric in metrics:
+                    theirs = row.metrics[metric].published if metric in row.metrics else {}
+                    line += [_text(theirs.get(reference)) for reference in references]
+                line += _details(row)
                 writer.writerow(line)
     return out.getvalue()
 
 
 def _text(value: float | None) -> str:
     return "" if value is None else repr(value)
+
+
+def _details(row: Row) -> list[str]:
+    worst = row.worst_group
+    group = [worst.name, _text(worst.total), f"{worst.seeds}/{worst.of}"] if worst else [""] * 3
+    return [*group, _text(row.seconds), _text(row.memory)]

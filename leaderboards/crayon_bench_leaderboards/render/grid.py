@@ -5,25 +5,34 @@ import re
 from tabulate import tabulate
 
 from crayon_bench_leaderboards.board import Table
-from crayon_bench_leaderboards.render.cells import Text, footnote_sign, layout
+from crayon_bench_leaderboards.render.cells import Grid, Text, details_grid, details_legend, footnote_sign, main_grid
 
 
 def to_markdown(tables: list[Table]) -> str:
     """Return GitHub-flavoured markdown: best in bold, second best in italics."""
     parts = []
     for table in tables:
-        headings, rows = layout(table)
-        body = [[_markdown_cell(cell) for cell in row] for row in rows]
-        align = ["left", "left", *["right"] * (len(headings) - 2)]
-        heads = [_markdown(heading) for heading in headings]
-        grid = tabulate(body, headers=heads, tablefmt="pipe", colalign=align, disable_numparse=True)
+        main, details = main_grid(table), details_grid(table)
+        grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details) if grid)
         notes = [
             f"<sup>{footnote_sign(number)}</sup> {_markdown(note)}" for number, note in enumerate(table.footnotes, 1)
         ]
-        remarks = [*_legend(rows, "**Best** and *second best* of a column are marked."), *map(_markdown, table.remarks)]
-        under = "\n".join(f"- {line}" for line in [*notes, *remarks])
-        parts.append(f"### {_markdown(table.title)}\n\n{_markdown(table.subtitle)}\n\n{grid}\n\n{under}\n")
+        legend = _legend(main, "**Best** and *second best* of a column are marked.")
+        remarks = [*table.remarks, *(details_legend(details) if details else [])]
+        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(_markdown, remarks)])
+        parts.append(f"### {_markdown(table.title)}\n\n{_markdown(table.subtitle)}\n\n{grids}\n\n{under}\n")
     return "\n".join(parts)
+
+
+def _markdown_grid(grid: Grid) -> str:
+    body = [[_markdown_cell(cell) for cell in row] for row in grid.rows]
+    heads = [_markdown(column.heading) for column in grid.columns]
+    drawn = tabulate(body, headers=heads, tablefmt="pipe", colalign=_align(grid), disable_numparse=True)
+    return f"**{_markdown(grid.title)}**\n\n{drawn}" if grid.title else drawn
+
+
+def _align(grid: Grid) -> list[str]:
+    return ["left" if column.left else "right" for column in grid.columns]
 
 
 def _markdown(text: str) -> str:
@@ -40,22 +49,46 @@ def to_latex(tables: list[Table]) -> str:
     r"""Return LaTeX tables with booktabs' rules: best in bold, second best underlined (``\usepackage{booktabs}``)."""
     parts = []
     for table in tables:
-        headings, rows = layout(table)
-        body = [[_latex_cell(cell) for cell in row] for row in rows]
-        align = ["left", "left", *["right"] * (len(headings) - 2)]
-        heads = [_latex(heading) for heading in headings]
-        grid = tabulate(body, headers=heads, tablefmt="latex_raw", colalign=align, disable_numparse=True)
-        for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
-            grid = grid.replace(r"\hline", rule, 1)
+        main, details = main_grid(table), details_grid(table)
         notes = [
             rf"\textsuperscript{{{footnote_sign(number)}}} {_latex(note)}"
             for number, note in enumerate(table.footnotes, 1)
         ]
-        legend = _legend(rows, r"\textbf{Best} and \underline{second best} of a column are marked.")
-        under = "\\\\\n".join([*notes, *legend, *map(_latex, table.remarks)])
+        legend = _legend(main, r"\textbf{Best} and \underline{second best} of a column are marked.")
+        remarks = [*table.remarks, *(details_legend(details) if details else [])]
+        under = "\\\\\n".join([*notes, *legend, *map(_latex, remarks)])
         caption = rf"\caption{{{_latex(table.title)}. {_latex(table.subtitle)}.}}"
-        parts.append(f"\\begin{{table}}\n\\centering\n{caption}\n{grid}\n\n\\footnotesize\n{under}\n\\end{{table}}\n")
+        # Several data sets are too wide for one column of a paper, and for letters of the usual size.
+        wide = len(table.sections) > 1
+        name = "table*" if wide else "table"
+        small = "\\scriptsize\n\\setlength{\\tabcolsep}{3pt}\n" if wide else ""
+        grids = "\n\n\\medskip\n".join(_latex_grid(grid) for grid in (main, details) if grid)
+        parts.append(
+            f"\\begin{{{name}}}\n\\centering\n{caption}\n{small}{grids}\n\n\\footnotesize\n{under}\n\\end{{{name}}}\n"
+        )
     return "\n".join(parts)
+
+
+def _latex_grid(grid: Grid) -> str:
+    body = [[_latex_cell(cell) for cell in row] for row in grid.rows]
+    heads = [_latex(column.within) for column in grid.columns]
+    drawn: str = tabulate(body, headers=heads, tablefmt="latex_raw", colalign=_align(grid), disable_numparse=True)
+    for rule in (r"\toprule" + _latex_groups(grid), r"\midrule", r"\bottomrule"):
+        drawn = drawn.replace(r"\hline", rule, 1)
+    return drawn
+
+
+def _latex_groups(grid: Grid) -> str:
+    """Return a line with the titles of the data sets, each over its columns; nothing if there is only one."""
+    groups = grid.groups()
+    if not any(title for title, _ in groups):
+        return ""
+    titles, rules, first = [""] * grid.lead, [], grid.lead + 1
+    for title, count in groups:
+        titles.append(rf"\multicolumn{{{count}}}{{c}}{{{_latex(title)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
+        first += count
+    return "\n " + " & ".join(titles) + " \\\\\n" + " ".join(rules)
 
 
 _LATEX = {
@@ -76,5 +109,5 @@ def _latex_cell(cell: Text) -> str:
     return text + notes
 
 
-def _legend(rows: list[list[Text]], text: str) -> list[str]:
-    return [text] if any(cell.mark for row in rows for cell in row) else []
+def _legend(grid: Grid, text: str) -> list[str]:
+    return [text] if any(cell.mark for row in grid.rows for cell in row) else []

@@ -1,6 +1,7 @@
 """Tables as JSON; the layout is a contract for scripts (docs/reference/leaderboards.md)."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from crayon_bench_leaderboards.board import Row, Table
@@ -25,6 +26,10 @@ def _table(table: Table) -> dict[str, Any]:
         "seeds": {section.dataset: section.seeds for section in table.sections},
         "rows": [_row(row, table) for section in table.sections for row in section.rows],
         "remarks": table.remarks,
+        "references": {
+            reference.name: {"citation": reference.citation, "protocol": reference.protocol}
+            for reference in table.references
+        },
     }
 
 
@@ -48,7 +53,16 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
         },
         "status": row.status,
         "reason": row.reason,
-        "published": row.published,
+        "published": next((row.published.get(name) for name in table.board.reference_names()[:1]), None),
+        "published_by": row.published,
+        "worst_group": _worst_group(row),
         "seconds": row.seconds,
-        "notes": [table.footnotes[note - 1] for note in row.notes],
+        "memory_mib": row.memory,
+        "notes": [table.footnotes[note - 1] for note in row.all_notes()],
     }
+
+
+def _worst_group(row: Row) -> dict[str, Any] | None:
+    if row.worst_group is None:
+        return None
+    return {**asdict(row.worst_group), "per_seed": {str(s): names for s, names in row.worst_group.per_seed.items()}}

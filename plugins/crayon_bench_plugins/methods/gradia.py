@@ -78,15 +78,10 @@ class GradIA(Method):
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             p, a, T = batch["p"], batch["a"], batch["T"]
-            M_ = min_max_normalise(forward.map_of(one_hot(forward.logits, batch.labels)), job.count_dead)
+            M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
             distance = a * (M_ - T).abs().mean((-2, -1))
             # The loop takes the mean over the batch: B/#{a > 0} makes that the mean over those with a > 0.
             scale = a.shape[-1] / (a > 0).sum(-1, keepdim=True).clamp_min(1)
             return (p - 1) * cross_entropy(forward.logits, batch.labels) + distance * scale
 
         return job.fit(penalty, {"p": p, "a": a, "T": T})
-
-
-def one_hot(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the labels as seeds of maps: (…, B, classes)."""
-    return torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)

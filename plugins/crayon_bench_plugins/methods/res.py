@@ -11,7 +11,6 @@ from crayon_bench.models import Classifier, Forward
 from crayon_bench.parameters import Parameters
 from crayon_bench.saliency import min_max_normalise
 from crayon_bench.training import Batch
-from crayon_bench_plugins.methods.gradia import one_hot
 
 STEP = 1e-4
 """How far above an irrelevant cell's value a candidate of the threshold lies."""
@@ -69,7 +68,7 @@ class RES(Method):
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             Y, target, known = batch["Y"], batch["target"], batch["known"]
-            M_ = min_max_normalise(forward.map_of(one_hot(forward.logits, batch.labels)), job.count_dead)
+            M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
             a = threshold(M_.detach(), Y)
             judged = Y != 0
             wrong = ((torch.tanh(q.steepness * (M_ - a)) - Y).abs() * judged).sum() / judged.sum().clamp_min(1)
