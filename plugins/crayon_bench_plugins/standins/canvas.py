@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
+"""Always float32; NumPy's type hints lose that in products with Python numbers."""
 Value = float | Array
 """One number for the whole batch, or (N,) numbers, one for each image."""
 Colour = tuple[float, float, float] | Array
@@ -100,6 +101,25 @@ class Canvas:
         return distance
 
 
+class Draws:
+    """Random numbers (N, K), handed out column by column."""
+
+    def __init__(self, numbers: Array) -> None:
+        self.numbers = numbers
+        self.used = 0
+
+    def between(self, low: float, high: float) -> Array:
+        """Return (N,) numbers between *low* and *high*."""
+        self.used += 1
+        column: Array = np.float32(low) + np.float32(high - low) * self.numbers[:, self.used - 1]
+        return column
+
+    def one_of(self, table: Array) -> Array:
+        """Return (N, …): a random row of *table* for each image."""
+        rows: Array = table[np.floor(self.between(0, len(table))).astype(np.int64) % len(table)]
+        return rows
+
+
 def ellipse(u: Array, v: Array, a: Value, b: Value) -> Array:
     """Return the distance of points (*u*, *v*) to an ellipse about the origin with half axes *a*, *b*."""
     p, q = u / per_image(a), v / per_image(b)
@@ -155,4 +175,5 @@ def spread(grid: Array, height: int, width: int) -> Array:
 
 def to_bytes(image: Array) -> NDArray[np.uint8]:
     """Return images in 0–1 as bytes, rounded."""
-    return np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+    return rounded

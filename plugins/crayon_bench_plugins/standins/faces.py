@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench_plugins.standins.canvas import Array, Canvas, cover, join, per_image, spread, to_bytes, wave
+from crayon_bench_plugins.standins.canvas import Array, Canvas, Draws, cover, join, per_image, spread, to_bytes, wave
 
 SIZE = (56, 48)
 """Height and width in pixels, in the proportions of CelebA's aligned images."""
@@ -29,14 +29,29 @@ _SKIN = np.array(
 )
 _HAIR = np.array([(0.10, 0.085, 0.085), (0.87, 0.71, 0.40)], np.float32)
 _SHINE = np.array([(0.30, 0.29, 0.32), (1.0, 0.92, 0.68)], np.float32)
+_DEEP = np.array((0.10, 0.08, 0.075), np.float32)
 _BEARD = np.array([(0.16, 0.11, 0.09), (0.34, 0.22, 0.14), (0.42, 0.39, 0.37)], np.float32)
 _IRIS = np.array([(0.22, 0.13, 0.08), (0.30, 0.42, 0.22), (0.22, 0.40, 0.62), (0.34, 0.24, 0.14)], np.float32)
 _TOP = np.array(
-    [(0.62, 0.68, 0.74), (0.30, 0.42, 0.30), (0.55, 0.74, 0.93), (0.80, 0.72, 0.62), (0.48, 0.32, 0.26), (0.12, 0.12, 0.20)],
+    [
+        (0.62, 0.68, 0.74),
+        (0.30, 0.42, 0.30),
+        (0.55, 0.74, 0.93),
+        (0.80, 0.72, 0.62),
+        (0.48, 0.32, 0.26),
+        (0.12, 0.12, 0.20),
+    ],
     np.float32,
 )
 _BOTTOM = np.array(
-    [(0.80, 0.82, 0.84), (0.52, 0.60, 0.38), (0.46, 0.58, 0.36), (0.66, 0.56, 0.48), (0.70, 0.52, 0.38), (0.32, 0.16, 0.26)],
+    [
+        (0.80, 0.82, 0.84),
+        (0.52, 0.60, 0.38),
+        (0.46, 0.58, 0.36),
+        (0.66, 0.56, 0.48),
+        (0.70, 0.52, 0.38),
+        (0.32, 0.16, 0.26),
+    ],
     np.float32,
 )
 _NOISE = np.array([0.06, 0.6, 0.2, 0.08, 0.25, 0.6], np.float32)
@@ -74,7 +89,7 @@ class Faces:
     """0 from the left, 1 from the right, 2 from above, 3 dim."""
 
 
-def sample_faces(blond: NDArray[np.integer], smiling: NDArray[np.integer], random: np.random.RandomState) -> Faces:
+def sample_faces(blond: Integers, smiling: Integers, random: np.random.RandomState) -> Faces:
     """Return faces with this hair and these smiles, (N,) each of 0 or 1, everything else drawn at random."""
     blond, smiling = np.asarray(blond, dtype=np.int64), np.asarray(smiling, dtype=np.int64)
     if blond.ndim != 1 or blond.shape != smiling.shape:
@@ -124,30 +139,11 @@ def draw_faces(faces: Faces, random: np.random.RandomState) -> tuple[NDArray[np.
     return images, masks
 
 
-class _Draws:
-    """Random numbers (N, K), handed out column by column."""
-
-    def __init__(self, numbers: Array) -> None:
-        self.numbers = numbers
-        self.used = 0
-
-    def between(self, low: float, high: float) -> Array:
-        """Return (N,) numbers between *low* and *high*."""
-        self.used += 1
-        column: Array = np.float32(low) + np.float32(high - low) * self.numbers[:, self.used - 1]
-        return column
-
-    def one_of(self, table: Array) -> Array:
-        """Return (N, …): a random row of *table* for each image."""
-        rows: Array = table[np.floor(self.between(0, len(table))).astype(np.int64) % len(table)]
-        return rows
-
-
 def _draw(faces: Faces, draws: Array, noise: Array, grain: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     height, width = SIZE
     n = len(faces.blond)
     canvas = Canvas.blank(n, height, width)
-    random = _Draws(draws)
+    random = Draws(draws)
     x = 24 + random.between(-0.6, 0.6)
     y = random.between(-0.6, 0.6)
     wide = random.between(13.0, 14.4)
@@ -163,7 +159,12 @@ def _draw(faces: Faces, draws: Array, noise: Array, grain: Array) -> tuple[NDArr
     strands = _strands(canvas, random, x, y)
     outline, opening = _hair_shapes(canvas, faces, random, x, y, wide, noise)
     tones = hair[:, :, None, None] + (shine - hair)[:, :, None, None] * strands[:, None]
-    canvas.paint(cover(outline, 1.4), tones * np.float32(0.72))
+    # Behind the neck all hair is in deep shadow: the mouth box's lower corners look the same whatever its colour.
+    top, left, _, right = MOUTH_BOX
+    beside = np.clip((np.abs(canvas.x - (left + right) / 2) - (right - left - 1) / 2) / 2, 0, 1)
+    lit = np.maximum(beside, np.clip(top - canvas.y, 0, 1))[:, None]
+    behind = tones * (lit * np.float32(0.72)) + _DEEP[None, :, None, None] * (1 - lit)
+    canvas.paint(cover(outline, 1.4), behind)
     _body(canvas, random, skin, x, y, chin)
     head = _head(canvas, random, skin, light, x, y, wide, chin)
     _nose(canvas, skin, random, light, x, y)
@@ -185,7 +186,7 @@ def _draw(faces: Faces, draws: Array, noise: Array, grain: Array) -> tuple[NDArr
     return to_bytes(canvas.image), mask
 
 
-def _background(canvas: Canvas, faces: Faces, random: _Draws, noise: Array) -> None:
+def _background(canvas: Canvas, faces: Faces, random: Draws, noise: Array) -> None:
     height, width = SIZE
     kind = faces.background
     tint = np.stack([random.between(0.85, 1.15), random.between(0.88, 1.12), random.between(0.85, 1.15)], 1)
@@ -200,16 +201,21 @@ def _background(canvas: Canvas, faces: Faces, random: _Draws, noise: Array) -> N
         canvas.image[:, channel] = base + smooth * (_NOISE[kind] * np.float32(0.3))[:, None, None]
     common = spread(noise[:, 0] * noise[:, 1], height, width) - np.float32(0.25)
     stripes = np.maximum(wave(canvas.x * per_image(random.between(0.09, 0.14)) + per_image(random.between(0, 1))), 0.25)
-    canvas.shade(1 + common * (_NOISE[kind] * np.float32(1.8))[:, None, None] + (stripes - 1) * _STRIPES[kind][:, None, None])
+    canvas.shade(
+        1 + common * (_NOISE[kind] * np.float32(1.8))[:, None, None] + (stripes - 1) * _STRIPES[kind][:, None, None]
+    )
     # A window or a picture on the room's wall.
     left = np.where(random.between(0, 1) < 0.5, np.float32(5), np.float32(43))
     frame = canvas.box(left, random.between(10, 18), random.between(5, 8), random.between(7, 10), 0.5)
     room = (kind == 4).astype(np.float32)[:, None, None]
     canvas.paint(cover(frame - 1) * room, (0.34, 0.24, 0.18))
-    canvas.paint(cover(frame) * room, np.stack([random.between(0.5, 0.95), random.between(0.6, 0.9), random.between(0.6, 0.9)], 1))
+    canvas.paint(
+        cover(frame) * room,
+        np.stack([random.between(0.5, 0.95), random.between(0.6, 0.9), random.between(0.6, 0.9)], 1),
+    )
 
 
-def _strands(canvas: Canvas, random: _Draws, x: Array, y: Array) -> Array:
+def _strands(canvas: Canvas, random: Draws, x: Array, y: Array) -> Array:
     """Return (N, H, W) in 0–1: how much the hair shines, in strands that fan out from the parting."""
     u, v = canvas.x - per_image(x), canvas.y - per_image(y)
     fan = u / np.sqrt(np.float32(30) + np.maximum(v - 2, 0) * 9)
@@ -218,12 +224,14 @@ def _strands(canvas: Canvas, random: _Draws, x: Array, y: Array) -> Array:
     level = np.sqrt(u * u + (v - 24) * (v - 24) * np.float32(0.75))
     band = np.clip(1 - np.abs(level - per_image(random.between(13.5, 15.5))) * np.float32(0.4), 0, 1)
     # Parentheses fix the order of the additions.
-    result: Array = (fine * np.float32(0.24) + coarse * np.float32(0.22)) + band * (np.float32(0.25) + fine * np.float32(0.25))
+    result: Array = (fine * np.float32(0.24) + coarse * np.float32(0.22)) + band * (
+        np.float32(0.25) + fine * np.float32(0.25)
+    )
     return result
 
 
 def _hair_shapes(
-    canvas: Canvas, faces: Faces, random: _Draws, x: Array, y: Array, wide: Array, noise: Array
+    canvas: Canvas, faces: Faces, random: Draws, x: Array, y: Array, wide: Array, noise: Array
 ) -> tuple[Array, Array]:
     """Return the distances to the hair's outline and to the opening in which the face shows."""
     style = faces.style
@@ -248,11 +256,10 @@ def _hair_shapes(
     p, q = u / per_image(a), v / per_image(b)
     level = np.sqrt(p * p * p * p + q * q * q * q)
     opening: Array = (np.sqrt(level) - 1) * 13
-    # Nothing hangs in front of the face below where short hair ends.
     return outline, opening
 
 
-def _body(canvas: Canvas, random: _Draws, skin: Array, x: Array, y: Array, chin: Array) -> None:
+def _body(canvas: Canvas, random: Draws, skin: Array, x: Array, y: Array, chin: Array) -> None:
     low = canvas.window(38, 0, 56, 48)
     neck = low.box(x, 52.0, random.between(6.6, 8.2), 16, 3)
     shade = np.clip((low.y - per_image(chin) - 1) / 7, 0, 1) * np.float32(0.2) + np.float32(0.66)
@@ -263,10 +270,12 @@ def _body(canvas: Canvas, random: _Draws, skin: Array, x: Array, y: Array, chin:
     cloth = np.maximum(shoulders, -collar)
     folds = np.float32(0.86) + np.float32(0.16) * wave(low.x * np.float32(0.13) + low.y * np.float32(0.05))
     low.paint(cover(cloth), shirt[:, :, None, None] * folds[:, None])
-    low.paint(cover(np.abs(np.maximum(collar, shoulders)) - np.float32(0.45)) * np.float32(0.7), shirt * np.float32(0.6))
+    low.paint(
+        cover(np.abs(np.maximum(collar, shoulders)) - np.float32(0.45)) * np.float32(0.7), shirt * np.float32(0.6)
+    )
 
 
-def _cloth(random: _Draws) -> Array:
+def _cloth(random: Draws) -> Array:
     """Return (N, 3): a muted colour."""
     grey = random.between(0.1, 0.85)
     colour = np.stack([random.between(0.0, 1.0), random.between(0.0, 1.0), random.between(0.0, 1.0)], 1)
@@ -275,7 +284,7 @@ def _cloth(random: _Draws) -> Array:
 
 
 def _head(
-    canvas: Canvas, random: _Draws, skin: Array, light: Array, x: Array, y: Array, wide: Array, chin: Array
+    canvas: Canvas, random: Draws, skin: Array, light: Array, x: Array, y: Array, wide: Array, chin: Array
 ) -> Array:
     """Paint the ears and the face; return the distance to the face's outline."""
     sides = canvas.window(20, 4, 40, 44)
@@ -309,7 +318,7 @@ def _head(
     return head
 
 
-def _nose(canvas: Canvas, skin: Array, random: _Draws, light: Array, x: Array, y: Array) -> None:
+def _nose(canvas: Canvas, skin: Array, random: Draws, light: Array, x: Array, y: Array) -> None:
     part = canvas.window(22, 17, 38, 31)
     wing = random.between(2.3, 3.0)
     tip = 33.2 + y + random.between(-0.5, 0.5)
@@ -324,13 +333,13 @@ def _nose(canvas: Canvas, skin: Array, random: _Draws, light: Array, x: Array, y
         part.shade(1 - np.float32(0.42) * cover(part.ellipse(x + sign * (wing - 1.0), tip + 0.7, 0.85, 0.55)))
 
 
-def _beard(canvas: Canvas, faces: Faces, random: _Draws, head: Array, grain: Array, x: Array, y: Array) -> None:
+def _beard(canvas: Canvas, faces: Faces, random: Draws, head: Array, grain: Array, x: Array, y: Array) -> None:
     tone = random.one_of(_BEARD)
-    full = per_image(random.between(0.55, 0.95) * faces.beard)
+    full = per_image(random.between(0.55, 0.95) * faces.beard.astype(np.float32))
     part = canvas.window(26, 7, 54, 41)
     inside = cover(head[:, 26:54, 7:41] + np.float32(0.2))
     hollow = part.ellipse(x, 28.5 + y, 12.2, 9.0)
-    lips = part.ellipse(x, 40.8 + y, 7.8, 3.4)
+    lips = part.ellipse(x, 40.8 + y, 7.2, 2.8)
     area = np.minimum(cover(-hollow, 2.5), cover(-lips, 1.5)) * inside
     texture = np.float32(0.84) + np.float32(0.32) * grain[:, 26:54, 7:41]
     part.paint(area * full, tone[:, :, None, None] * texture[:, None])
@@ -338,7 +347,7 @@ def _beard(canvas: Canvas, faces: Faces, random: _Draws, head: Array, grain: Arr
     part.paint(cover(moustache, 1.2) * full * np.float32(0.9), tone)
 
 
-def _eyes(canvas: Canvas, random: _Draws, skin: Array, hair: Array, x: Array, y: Array) -> None:
+def _eyes(canvas: Canvas, random: Draws, skin: Array, hair: Array, x: Array, y: Array) -> None:
     part = canvas.window(17, 8, 32, 40)
     iris = random.one_of(_IRIS)
     brow = hair * np.float32(0.45) + skin * np.float32(0.2)
@@ -362,18 +371,26 @@ def _eyes(canvas: Canvas, random: _Draws, skin: Array, hair: Array, x: Array, y:
         lower = part.arc(centre, level + open_ + 0.3, 3.0, open_ * -0.7, 0.4)
         part.shade(1 - np.float32(0.25) * cover(lower))
         part.paint(
-            cover(part.stroke(centre - side * 3.2, 22.0 + y + raised + slant * 6, centre + side * 0.8, 20.9 + y + raised, thick))
+            cover(
+                part.stroke(
+                    centre - side * 3.2, 22.0 + y + raised + slant * 6, centre + side * 0.8, 20.9 + y + raised, thick
+                )
+            )
             * np.float32(0.9),
             brow,
         )
         part.paint(
-            cover(part.stroke(centre + side * 0.8, 20.9 + y + raised, centre + side * 4.0, 22.2 + y + raised, thick, thick * 0.4))
+            cover(
+                part.stroke(
+                    centre + side * 0.8, 20.9 + y + raised, centre + side * 4.0, 22.2 + y + raised, thick, thick * 0.4
+                )
+            )
             * np.float32(0.9),
             brow,
         )
 
 
-def _mouth(canvas: Canvas, faces: Faces, random: _Draws, skin: Array, x: Array, y: Array) -> NDArray[np.bool_]:
+def _mouth(canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Array, y: Array) -> NDArray[np.bool_]:
     """Paint the mouth; return its mask, which is the same whether it smiles or not."""
     smiling = faces.smiling == 1
     middle = x + random.between(-0.3, 0.3)
@@ -381,14 +398,14 @@ def _mouth(canvas: Canvas, faces: Faces, random: _Draws, skin: Array, x: Array, 
     top, left, bottom, right = MOUTH_BOX
     rows = np.abs(canvas.y - np.floor(per_image(level)) - np.float32(0.5)) < 5.6
     columns = np.abs(canvas.x - np.floor(per_image(middle)) - np.float32(0.5)) < 9.6
-    mask = rows & columns
+    mask: NDArray[np.bool_] = rows & columns
 
     def chosen(if_smiling: Array, if_not: Array) -> Array:
         return np.where(smiling, if_smiling, if_not)
 
-    half = chosen(random.between(6.7, 7.9), random.between(6.1, 7.5))
+    half = chosen(random.between(6.7, 7.9), random.between(5.7, 7.2))
     # The lips part along two parabolas; a bend is how far the corners lie below the middle.
-    bend = chosen(random.between(-3.4, -1.9), random.between(-0.7, 1.1))
+    bend = chosen(random.between(-3.4, -1.9), random.between(-0.8, 0.8))
     parted = random.between(0, 1)
     height = chosen(
         np.where(parted < 0.65, random.between(2.0, 3.6), np.float32(0)),
@@ -408,9 +425,18 @@ def _mouth(canvas: Canvas, faces: Faces, random: _Draws, skin: Array, x: Array, 
     lower = upper + height
     corner = upper + upper_bend
     lower_bend = corner - lower
-    part.paint(cover(part.arc(middle, upper - full * 0.7, half, upper_bend + full * 0.6, full), 1.2) * here, lips * np.float32(0.88))
-    part.paint(cover(part.arc(middle, lower + full * 0.9, half * 0.88, lower_bend * 0.9 - full * 0.5, full * 1.1), 1.2) * here, lips)
-    part.paint(cover(part.arc(middle, lower + full * 1.0, half * 0.4, lower_bend * 0.16, 0.45), 1.4) * here * np.float32(0.3), (1.0, 0.92, 0.9))
+    part.paint(
+        cover(part.arc(middle, upper - full * 0.7, half, upper_bend + full * 0.6, full), 1.2) * here,
+        lips * np.float32(0.88),
+    )
+    part.paint(
+        cover(part.arc(middle, lower + full * 0.9, half * 0.88, lower_bend * 0.9 - full * 0.5, full * 1.1), 1.2) * here,
+        lips,
+    )
+    part.paint(
+        cover(part.arc(middle, lower + full * 1.0, half * 0.4, lower_bend * 0.16, 0.45), 1.4) * here * np.float32(0.3),
+        (1.0, 0.92, 0.9),
+    )
     t = (part.x - per_image(middle)) / per_image(half)
     above = (per_image(upper) + per_image(upper_bend) * t * t) - part.y
     under = part.y - (per_image(lower) + per_image(lower_bend) * t * t)
@@ -430,7 +456,7 @@ def _mouth(canvas: Canvas, faces: Faces, random: _Draws, skin: Array, x: Array, 
     return mask
 
 
-def _glasses(canvas: Canvas, faces: Faces, random: _Draws, x: Array, y: Array) -> None:
+def _glasses(canvas: Canvas, faces: Faces, random: Draws, x: Array, y: Array) -> None:
     part = canvas.window(19, 6, 35, 42)
     worn = faces.glasses.astype(np.float32)[:, None, None]
     frame = np.stack([random.between(0.05, 0.5), random.between(0.04, 0.25), random.between(0.04, 0.3)], 1)
@@ -449,7 +475,7 @@ def _glasses(canvas: Canvas, faces: Faces, random: _Draws, x: Array, y: Array) -
     part.paint(cover(bridge) * worn, frame)
 
 
-def _hat(canvas: Canvas, faces: Faces, random: _Draws, x: Array, y: Array) -> None:
+def _hat(canvas: Canvas, faces: Faces, random: Draws, x: Array, y: Array) -> None:
     part = canvas.window(0, 3, 20, 45)
     worn = faces.hat.astype(np.float32)[:, None, None]
     colour, band = _cloth(random), _cloth(random)
@@ -462,7 +488,9 @@ def _hat(canvas: Canvas, faces: Faces, random: _Draws, x: Array, y: Array) -> No
     u = (part.x - per_image(x)) / 17
     curve = np.float32(1.05) - u * u * np.float32(0.35) + (per_image(edge) - part.y) * np.float32(0.012)
     part.paint(cover(dome) * worn, colour[:, :, None, None] * (ribs * curve)[:, None])
-    rim = np.where(woollen, part.box(x, edge, 16.4, 2.2, 1.5), part.stroke(x - 18.5, edge + 1.2, x + 18.5, edge + 1.2, 1.2))
+    rim = np.where(
+        woollen, part.box(x, edge, 16.4, 2.2, 1.5), part.stroke(x - 18.5, edge + 1.2, x + 18.5, edge + 1.2, 1.2)
+    )
     part.paint(cover(rim) * worn, band[:, :, None, None] * (ribs * curve)[:, None])
     under = part.box(x, edge + 3.0, 13.0, 0.6, 0.5)
     part.shade(1 - np.float32(0.3) * cover(under, 1.5) * worn)
