@@ -1,0 +1,97 @@
+"""Splits of drawn images: biased for training, group-balanced for validation and test; and what the oracle may know."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crayon_bench.dataset import Evidence, LoadedData, Split
+from crayon_bench_plugins.standins import birds, faces
+
+Ints = NDArray[np.int64]
+Drawing = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+
+
+class MaskEvidence(Evidence):
+    """The drawn masks: what they cover matters, all else must not; boxes are drawn tightly around them."""
+
+    def __init__(self, masks: NDArray[np.bool_]) -> None:
+        self._masks = masks
+
+    def relevant_masks(self, examples: Ints) -> NDArray[np.bool_]:
+        """Return the masks as they are drawn."""
+        return self._masks[examples]
+
+    def irrelevant_masks(self, examples: Ints) -> NDArray[np.bool_]:
+        """Return all other pixels."""
+        return ~self._masks[examples]
+
+    def boxes(self, examples: Ints) -> Ints:
+        """Return the tight box around each mask."""
+        rows, columns = self._masks[examples].any(axis=2), self._masks[examples].any(axis=1)
+        height, width = self._masks.shape[1:]
+        edges = (
+            rows.argmax(axis=1),
+            columns.argmax(axis=1),
+            height - rows[:, ::-1].argmax(axis=1),
+            width - columns[:, ::-1].argmax(axis=1),
+        )
+        return np.stack(edges, axis=1).astype(np.int64)
+
+
+def standin_faces(sizes: dict[str, Sequence[int]]) -> LoadedData:
+    """Return drawn faces. sizes: split → number of images of each group, in the order of the group's number.
+
+    Label: smiling. Groups: 2 · blond + smiling.
+    """
+
+    def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
+        return faces.draw_faces(faces.sample_faces(groups // 2, groups % 2, random), random)
+
+    return _data(
+        sizes,
+        draw,
+        label=lambda groups: groups % 2,
+        class_names=("not smiling", "smiling"),
+        group_names=("black hair, not smiling", "black hair, smiling", "blond hair, not smiling", "blond hair, smiling"),
+    )
+
+
+def standin_birds(sizes: dict[str, Sequence[int]]) -> LoadedData:
+    """Return drawn birds. Label: water bird. Groups: 2 · water bird + water scene; sizes as for the faces."""
+
+    def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
+        return birds.draw_birds(birds.sample_birds(groups // 2, groups % 2, random), random)
+
+    return _data(
+        sizes,
+        draw,
+        label=lambda groups: groups // 2,
+        class_names=("landbird", "waterbird"),
+        group_names=("landbird on land", "landbird on water", "waterbird on land", "waterbird on water"),
+    )
+
+
+def _data(
+    sizes: dict[str, Sequence[int]],
+    draw: Callable[[Ints, np.random.RandomState], Drawing],
+    *,
+    label: Callable[[Ints], Ints],
+    class_names: tuple[str, ...],
+    group_names: tuple[str, ...],
+) -> LoadedData:
+    splits, masks = {}, {}
+    for number, (name, counts) in enumerate(sizes.items()):
+        if not sum(counts):
+            continue
+        groups = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+        images, masks[name] = draw(groups, np.random.RandomState(1000 + number))
+        splits[name] = Split(images, label(groups), groups, [f"{name}-{i:05d}" for i in range(len(groups))])
+    return LoadedData(
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits["test"],
+        class_names=class_names,
+        group_names=group_names,
+        evidence=MaskEvidence(masks["train"]),
+    )
