@@ -73,7 +73,8 @@ def locate(dataset: type[Dataset], root: Path) -> dict[str, Path]:
         if paths and len(paths) < len(dataset.files):
             lacking = [file for file in dataset.files if file.name not in paths]
             missing = [f"{f.packed} (or the folder {f.name})" if f.tree else f.packed for f in lacking]
-            hint = f"add {'it' if len(missing) == 1 else 'them'}{_from(lacking)}, or crayon-bench data prepare {dataset.name}"
+            what = "it" if len(missing) == 1 else "them"
+            hint = f"add {what}{_from(lacking)}, or crayon-bench data prepare {dataset.name}"
             raise UserError(f"{folder}: incomplete: {', '.join(missing)} is missing", hint)
         if paths:
             return paths
@@ -332,9 +333,7 @@ def import_files(
         for file in dataset.files:
             digests[file.name], why = _compare(file, found[file.name])
             if not why:
-                say(
-                    f"{file.name}: {f'{file.members:,} files, as published' if file.tree and file.members else _ALRIGHT[bool(_checksum(file) or file.sha256)]}"
-                )
+                say(f"{file.name}: {_approval(file)}")
                 continue
             if not accept_unverified:
                 raise UserError(f"{found[file.name]}: {why}", hint)
@@ -355,7 +354,10 @@ def import_files(
     return folder
 
 
-_ALRIGHT = {True: "verified", False: "whole; no checksum of it is published"}
+def _approval(file: DataFile) -> str:
+    if file.tree and file.members:
+        return f"{file.members:,} files, as published"
+    return "verified" if file.sha256 or _checksum(file) else "whole; no checksum of it is published"
 
 
 def _copy_into(folder: Path, dataset: type[Dataset], found: dict[str, Path], accepted: dict[str, str]) -> None:
