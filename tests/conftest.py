@@ -60,9 +60,10 @@ def process() -> Callable[..., Result]:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in an empty folder, with an empty data root, as a new user does."""
+    """Work in an empty folder, with an empty data root and an empty cache, as a new user does."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
     monkeypatch.setenv("CRAYON_BENCH_DATA", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("CRAYON_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -20,7 +20,7 @@ from typing import IO, cast
 
 import platformdirs
 
-from crayon_bench.dataset import DataFile, Dataset
+from crayon_bench.dataset import IMAGE_SUFFIXES, DataFile, Dataset
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.files import read_json, replace_folder, write_file
 from crayon_bench.preparing import Preparing
@@ -104,9 +104,10 @@ def _compare(file: DataFile, path: Path) -> tuple[str, str]:
     """Return the hash of the content, and how it differs from the published file."""
     if file.tree:
         tree = open_tree(path, file.name)
-        number, why = len(tree.members), ""
+        # Images alone: what else lies in an archive, such as a licence, differs between packers.
+        number, why = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in tree.members), ""
         if file.members and number != file.members:
-            why = f"{path.name} holds {number:,} files, the published one {file.members:,}"
+            why = f"{path.name} holds {number:,} images, the published one {file.members:,}"
         return tree.digest(), why
     sha256, md5 = _digests(path)
     kind, here, published = ("sha256", sha256, file.sha256) if file.sha256 else ("md5", md5, file.packed_md5)
@@ -356,7 +357,7 @@ def import_files(
 
 def _approval(file: DataFile) -> str:
     if file.tree and file.members:
-        return f"{file.members:,} files, as published"
+        return f"{file.members:,} images, as published"
     return "verified" if file.sha256 or _checksum(file) else "whole; no checksum of it is published"
 
 

@@ -159,6 +159,10 @@ class LoadedData:
     validation: Split | None = None
 
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Endings of the names of image files."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A file that the data set is made of, or many files under one name.
@@ -171,7 +175,7 @@ class DataFile:
     tree: *packed* is a zip or tar archive, *name* the folder that it unpacks to; either may be there, and it is read
     where it lies (:mod:`crayon_bench.trees`). *sha256* is then unused, and *size* is that of the archive, or an upper
     bound where that is not published.
-    members: number of files in a published tree; 0 if unknown.
+    members: number of images (:data:`IMAGE_SUFFIXES`) in a published tree; 0 if unknown.
     origin: for people: where to get it by hand.
     """
 

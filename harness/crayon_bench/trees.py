@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Tree(ABC):
         return [name for name in names if name not in members]
 
     def check(self) -> None:
-        """Read every file of an archive. Raises UserError at the first that its checksum shows to be damaged."""
+        """Read every file. Raises UserError at the first that does not fit the checksum that its archive has of it."""
         names = self.members
         with Preparing(f"{self.path.name}: reading", len(names)) as progress:
             for _ in self.contents(names):
@@ -150,7 +151,14 @@ class Tree(ABC):
             yield
         except EOFError:
             raise UserError(f"{where}: truncated: it ends too early", "fetch it again") from None
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, NotImplementedError, RuntimeError) as error:
+        except (
+            zipfile.BadZipFile,
+            tarfile.TarError,
+            zlib.error,
+            LZMAError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
             raise UserError(f"{where}: broken: {error}", "fetch it again") from None
         except FileNotFoundError:
             raise UserError(f"{where}: not there (any more)") from None
@@ -321,6 +329,9 @@ class _Tar(Tree):
                     with suppress(UnicodeDecodeError):  # then it is read from the archive when it is wanted
                         scan.texts[name] = b"".join(kept).decode()
                 progress.step(max(0, (raw.tell() >> 20) - progress.done))
+            # A tar ends before its packing does, and only there stands the checksum of a .gz.
+            while bundle.fileobj is not None and bundle.fileobj.read(_CHUNK):
+                pass
         return scan
 
     def _infos(self, bundle: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:

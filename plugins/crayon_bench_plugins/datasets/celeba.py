@@ -28,7 +28,7 @@ from crayon_bench.trees import digest_of, open_tree
 WIDTH, HEIGHT = 178, 218
 """The aligned frame, in pixels, in which the mouth box is given."""
 MOUTH = (136, 58, 170, 120)
-"""Top, left, bottom, right in the aligned frame: the corners of the mouth were aligned to about (72, 152), (105, 152)."""
+"""Top, left, bottom, right in the aligned frame; the corners of the mouth lie near (72, 152) and (105, 152)."""
 
 GROUPS = ("black hair, not smiling", "black hair, smiling", "blond hair, not smiling", "blond hair, smiling")
 _MAJORITY = (1, 2)
@@ -96,7 +96,7 @@ class CelebAParameters(Parameters):
         default=1.0,
         gt=0,
         le=10,
-        description="factor on the four numbers above; the products are rounded, and what was 1 or more stays at least 1",
+        description="factor on the four numbers above; products are rounded, and what was 1 or more stays at least 1",
     )
     size: int = Field(
         default=224, ge=16, le=1024, description="shorter side of the images in pixels; 224 gives 224 wide, 274 high"
@@ -157,7 +157,7 @@ class CelebA(Dataset):
     summary = "faces, smiling or not; in training black hair smiles and blond hair does not"
     image_shape = (3, 274, 224)
     classes = 2
-    evidence: ClassVar[Mapping[FeedbackKind, str]] = {kind: "" for kind in FeedbackKind}
+    evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
     folders = ("celeba", ".")
     files = (IMAGES, ATTRIBUTES, PARTITION)
     Parameters = CelebAParameters
