@@ -5,8 +5,11 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +100,24 @@ def real_mnist() -> Path:
     if not (SHARED / "MNIST" / "raw").is_dir():
         pytest.skip("the real MNIST files are not here (../shared/data/MNIST)")
     return SHARED
+
+
+@pytest.fixture
+def server():
+    """Return a function that serves a folder on the loopback address and returns its URL."""
+    running = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    def serve(folder: Path) -> str:
+        httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        running.append(httpd)
+        return f"http://127.0.0.1:{httpd.server_port}"
+
+    yield serve
+    for httpd in running:
+        httpd.shutdown()
+        httpd.server_close()

@@ -205,8 +205,8 @@ def compose(bird: Image.Image, mask: Image.Image, place: Image.Image) -> Image.I
     """Return the *bird* (RGB) on the *place* (RGB), blended by the *mask* (grey, of the bird's size)."""
     width, height = bird.size
     scale = min(place.width / width, place.height / height)
-    left, top = (place.width - width * scale) / 2, (place.height - height * scale) / 2
-    box = (left, top, left + width * scale, top + height * scale)
+    left, top = max(0.0, (place.width - width * scale) / 2), max(0.0, (place.height - height * scale) / 2)
+    box = (left, top, place.width - left, place.height - top)
     ground = np.asarray(place.resize(bird.size, Image.Resampling.LANCZOS, box=box), dtype=np.float64)
     share = np.asarray(mask, dtype=np.float64)[:, :, None] / 255
     mixed = np.asarray(bird, dtype=np.float64) * share + ground * (1 - share)
@@ -216,14 +216,14 @@ def compose(bird: Image.Image, mask: Image.Image, place: Image.Image) -> Image.I
 def _write(folder: Path, root: Path, masks: Path, birds: Sequence[_Bird], places: Sequence[Path]) -> None:
     def one(item: tuple[_Bird, Path]) -> None:
         bird, place = item
-        content = (masks / bird.mask).read_bytes()
+        content = _read(masks / bird.mask)
         mask = open_picture(content, str(masks / bird.mask), "L")
-        picture = _open(root / "images" / bird.filename)
+        picture, ground = (open_picture(_read(path), str(path)) for path in (root / "images" / bird.filename, place))
         if mask.size != picture.size:
             raise UserError(f"{masks / bird.mask}: its size is not that of the image", "unpack CUB-200-2011 again")
         for target in (folder / PICTURES.name / bird.filename, folder / SEGMENTATIONS.name / bird.mask):
             target.parent.mkdir(parents=True, exist_ok=True)
-        compose(picture, mask, _open(place)).save(folder / PICTURES.name / bird.filename, format="JPEG")
+        compose(picture, mask, ground).save(folder / PICTURES.name / bird.filename, format="JPEG")
         (folder / SEGMENTATIONS.name / bird.mask).write_bytes(content)
 
     with (
@@ -234,12 +234,11 @@ def _write(folder: Path, root: Path, masks: Path, birds: Sequence[_Bird], places
             progress.step()
 
 
-def _open(path: Path) -> Image.Image:
+def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return open_picture(content, str(path))
 
 
 def _write_notes(folder: Path, rows: Sequence[Sequence[object]], seed: int, birds: int, places: Sequence[int]) -> None:
