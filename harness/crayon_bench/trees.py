@@ -200,36 +200,44 @@ def open_tree(path: Path, name: str) -> Tree:
 
 class _Folder(Tree):
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        paths = self._paths()
         for name in names:
-            if name in paths:
+            # Most files lie where their names say, and the folder need not be walked.
+            path: str | None = os.path.join(self.path, name)  # noqa: PTH118
+            if self.member_name(name) != name or not os.path.isfile(str(path)):  # noqa: PTH113
+                self._scan()
+                path = self._files.get(name)
+            if path is not None:
                 with self._errors(name):
-                    content = paths[name].read_bytes()
+                    content = Path(path).read_bytes()
                 yield name, content
 
-    def _paths(self) -> dict[str, Path]:
-        self._scan()
-        return self._files
-
     def _signature(self) -> str:
-        # followlinks stays off: a link to a folder above would have no end. Links to files are followed.
-        self._files: dict[str, Path] = {}
-        hasher = hashlib.sha256()
-        found = []
-        for folder, _, files in os.walk(self.path, onerror=_raise):
-            for file in files:
-                path = Path(folder, file)
-                name = self.member_name(path.relative_to(self.path).as_posix())
-                if name is not None:
-                    info = path.stat()
-                    if stat.S_ISREG(info.st_mode):
-                        found.append((name, info.st_size, info.st_mtime_ns))
-                        self._files[name] = path
-        for entry in sorted(found):
-            hasher.update(repr(entry).encode())
+        # Plain strings and not Path objects: there may be 200,000 files, and this is done for every plan.
+        self._files: dict[str, str] = {}
+        found: list[str] = []
+        folders = [str(self.path)]
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    # A link to a folder is not followed: one above would have no end. Links to files are.
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                        continue
+                    info = entry.stat()
+                    if not stat.S_ISREG(info.st_mode):
+                        continue
+                    relative = os.path.relpath(entry.path, self.path) if os.sep != "/" else entry.path[self._offset :]
+                    name = self.member_name(relative.replace(os.sep, "/"))
+                    if name is not None:
+                        found.append(f"{name}\t{info.st_size}\t{info.st_mtime_ns}")
+                        self._files[name] = entry.path
         if len(self._files) != len(found):
             raise UserError(f"{self.path}: the same file is in it twice, in folders called {self.name} in one another")
-        return hasher.hexdigest()
+        return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
+
+    @property
+    def _offset(self) -> int:
+        return len(str(self.path)) + 1 if str(self.path) != "/" else 1
 
     def _kept_scan(self, here: tuple[str, str], signature: str) -> _Scan:
         return _kept(here, signature, lambda: super(_Folder, self)._kept_scan(here, signature))
@@ -248,7 +256,7 @@ class _Folder(Tree):
 
     def _member(self, name: str) -> Member:
         size = crc32 = 0
-        with self._errors(name), self._files[name].open("rb") as stream:
+        with self._errors(name), Path(self._files[name]).open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 size += len(chunk)
                 crc32 = zlib.crc32(chunk, crc32)
@@ -342,10 +350,6 @@ class _Tar(Tree):
                 what = "a link" if info.issym() or info.islnk() else "a device"
                 raise UserError(f"{self.path}: its member {name} is {what}, which is not followed")
             yield name, info
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _file_signature(path: Path) -> str:

@@ -157,7 +157,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of every draw.")
 @plugin_option
 def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_files: tuple[Path, ...]) -> None:
-    """Build data set NAME from other data sets, each given by an option of its own: --cub DIR --places DIR."""
+    """Build data set NAME from others, each given by an option of the data set's own: without any, they are listed."""
     dataset = _dataset(name, plugin_files)
     known = dataset.build_inputs
     if not known:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from importlib.resources.abc import Traversable
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.image_cache import decoded, open_picture
 from crayon_bench.parameters import Parameters
-from crayon_bench.trees import digest_of, open_tree
+from crayon_bench.trees import Tree, digest_of, open_tree
 
 WIDTH, HEIGHT = 178, 218
 """The aligned frame, in pixels, in which the mouth box is given."""
@@ -181,10 +181,10 @@ class CelebA(Dataset):
                 )
             return Found(Source.STANDIN, hashlib.sha256(_STANDIN.encode()).hexdigest(), _STANDIN)
         paths = {report.file.name: report.path for report in reports}
-        listing = _check(paths)
+        listing, tree = _check(paths)
         notes = unverified(cls, reports, strict=strict)
         # The listed images alone and in their order: what else lies in the folder changes nothing.
-        images = digest_of(open_tree(paths[IMAGES.name], IMAGES.name).members, listing.names)
+        images = digest_of(tree.members, listing.names)
         texts = "".join(report.sha256 for report in reports if not report.file.tree)
         content = hashlib.sha256((images + texts).encode()).hexdigest()
         return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
@@ -197,7 +197,9 @@ class CelebA(Dataset):
     @classmethod
     def doubts(cls, files: Mapping[str, Path]) -> list[str]:
         """Images of another size than the published ones."""
-        width, height = _first_size(files, read_listing(files))
+        with open_plain(files[ATTRIBUTES.name]) as stream:
+            first = next(line for line in islice(stream, 2, None) if line.strip()).split()[0].decode()
+        width, height = _size_of(open_tree(files[IMAGES.name], IMAGES.name), first)
         if (width, height) == (WIDTH, HEIGHT):
             return []
         return [f"the images are {width}×{height} pixels, the published ones {WIDTH}×{HEIGHT}"]
@@ -210,7 +212,7 @@ class CelebA(Dataset):
         parts = draw(listing, self.parameters, found.where)
         path, size = found.files[IMAGES.name], self.parameters.size
         tree = open_tree(path, IMAGES.name)
-        height, width = resized(_first_size(found.files, listing), size)
+        height, width = resized(_size_of(tree, listing.names[0]), size)
         names = [listing.names[i] for part in parts for i in part]
         position = {name: i for i, name in enumerate(names)}
 
@@ -430,22 +432,22 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"{path}: not a text file (byte {error.start})", "fetch it again") from None
 
 
-def _check(files: Mapping[str, Path]) -> Listing:
+def _check(files: Mapping[str, Path]) -> tuple[Listing, Tree]:
     listing = read_listing(files)
     path = files[IMAGES.name]
-    missing = open_tree(path, IMAGES.name).missing(listing.names)
+    tree = open_tree(path, IMAGES.name)
+    missing = tree.missing(listing.names)
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         raise UserError(f"{path}: {missing[0]}{more} is missing, which {ATTRIBUTES.name} lists", "fetch it again")
-    width, height = _first_size(files, listing)
+    width, height = _size_of(tree, listing.names[0])
     if abs(width / height / (WIDTH / HEIGHT) - 1) > 0.02:
         raise UserError(
             f"{path}: {listing.names[0]} is {width}×{height}, and the aligned images have the aspect {WIDTH}×{HEIGHT}",
             "take img_align_celeba, not the images in the wild",
         )
-    return listing
+    return listing, tree
 
 
-def _first_size(files: Mapping[str, Path], listing: Listing) -> tuple[int, int]:
-    path, name = files[IMAGES.name], listing.names[0]
-    return open_picture(open_tree(path, IMAGES.name).read(name), f"{path}: {name}").size
+def _size_of(tree: Tree, name: str) -> tuple[int, int]:
+    return open_picture(tree.read(name), f"{tree.path}: {name}").size
