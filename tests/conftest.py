@@ -5,8 +5,11 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +63,10 @@ def process() -> Callable[..., Result]:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in an empty folder, with an empty data root, as a new user does."""
+    """Work in an empty folder, with an empty data root and an empty cache, as a new user does."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
     monkeypatch.setenv("CRAYON_BENCH_DATA", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("CRAYON_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -96,3 +100,24 @@ def real_mnist() -> Path:
     if not (SHARED / "MNIST" / "raw").is_dir():
         pytest.skip("the real MNIST files are not here (../shared/data/MNIST)")
     return SHARED
+
+
+@pytest.fixture
+def server():
+    """Return a function that serves a folder on the loopback address and returns its URL."""
+    running = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    def serve(folder: Path) -> str:
+        httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        running.append(httpd)
+        return f"http://127.0.0.1:{httpd.server_port}"
+
+    yield serve
+    for httpd in running:
+        httpd.shutdown()
+        httpd.server_close()

@@ -4,11 +4,8 @@ import gzip
 import hashlib
 import io
 import tarfile
-import threading
 import zipfile
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -32,27 +29,6 @@ def published(tmp_path, monkeypatch):
         files.append(replace(file, **sha, size=len(plain), urls=()))
     monkeypatch.setattr(DecoyMNIST, "files", tuple(files))
     return folder
-
-
-@pytest.fixture
-def server():
-    """Return a function that serves a folder on the loopback address and returns its URL."""
-    running = []
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    def serve(folder: Path) -> str:
-        httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        running.append(httpd)
-        return f"http://127.0.0.1:{httpd.server_port}"
-
-    yield serve
-    for httpd in running:
-        httpd.shutdown()
-        httpd.server_close()
 
 
 def visible(root: Path) -> list[str]:

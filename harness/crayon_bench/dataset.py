@@ -166,6 +166,10 @@ class LoadedData:
     validation: Split | None = None
 
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Endings of the names of image files."""
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """Weights that come with the data set, for its stand-in: a safetensors file whose metadata name the ``scaling``."""
@@ -176,11 +180,18 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file that the data set is made of.
+    """A file that the data set is made of, or many files under one name.
 
     name: its name when unpacked; *packed* is its name where it is published, ``.gz`` allowed.
     sha256 / packed_sha256: of the plain and of the published file. size: bytes of the plain file.
     urls: where it can be fetched, tried in order.
+    packed_md5: of the published file, where no sha256 of it is published. Without either, what was fetched is judged
+    by :meth:`Dataset.check_file`.
+    tree: *packed* is a zip or tar archive, *name* the folder that it unpacks to; either may be there, and it is read
+    where it lies (:mod:`crayon_bench.trees`). *sha256* is then unused, and *size* is that of the archive, or an upper
+    bound where that is not published.
+    members: number of images (:data:`IMAGE_SUFFIXES`) in a published tree; 0 if unknown.
+    origin: for people: where to get it by hand.
     """
 
     name: str
@@ -189,6 +200,10 @@ class DataFile:
     packed: str
     packed_sha256: str
     urls: tuple[str, ...]
+    packed_md5: str = ""
+    tree: bool = False
+    members: int = 0
+    origin: str = ""
 
 
 class Dataset(ABC):
@@ -203,7 +218,7 @@ class Dataset(ABC):
     version: ClassVar[int] = 1
     """Raise it when the same files lead to other arrays; it is part of every run's key."""
     image_shape: ClassVar[tuple[int, int, int]]
-    """Channels, height, width."""
+    """Channels, height, width at the default parameters, for people; parameters may lead to another shape."""
     classes: ClassVar[int]
     """Number of classes."""
     evidence: ClassVar[Mapping[FeedbackKind, str]]
@@ -213,6 +228,8 @@ class Dataset(ABC):
     files: ClassVar[tuple[DataFile, ...]] = ()
     pretrained: ClassVar[Mapping[str, Pretrained]] = {}
     """Weights that a protocol may name in ``model.weights``."""
+    build_inputs: ClassVar[Mapping[str, str]] = {}
+    """For a data set that can be built from others: option of ``data build`` → what its folder holds."""
     Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
     def __init__(self, parameters: AnyParameters) -> None:
@@ -242,6 +259,25 @@ class Dataset(ABC):
     def check_files(cls, files: Mapping[str, Path]) -> None:
         """Check the structure of :attr:`files` (plain name → path). Raises UserError naming what is wrong."""
         return
+
+    @classmethod
+    def check_file(cls, file: DataFile, path: Path) -> None:
+        """Check one fetched file of which no checksum is published. Raises UserError if it is not what it should be."""
+        return
+
+    @classmethod
+    def doubts(cls, files: Mapping[str, Path]) -> list[str]:
+        """Return why complete and sound *files* are not the published ones, beyond what their checksums say."""
+        return []
+
+    @classmethod
+    def build(cls, inputs: Mapping[str, Path], output: Path, seed: int, say: Callable[[str], None]) -> None:
+        """Build the data set in the new folder *output*, a data root, from the folders of :attr:`build_inputs`.
+
+        The same inputs and *seed* give the same files; *say* takes remarks for the user. Raises UserError if an input
+        is wrong; nothing is then left at *output*.
+        """
+        raise NotImplementedError
 
     @classmethod
     def unable(cls, kind: FeedbackKind) -> str | None:

@@ -34,13 +34,14 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             _write_synced(temporary / name, content)
         _sync_folder(temporary)
-        _replace_folder(temporary, path)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync_folder(path.parent)
 
 
-def _replace_folder(temporary: Path, path: Path) -> None:
+def replace_folder(temporary: Path, path: Path) -> None:
+    """Rename a folder to *path*; an older folder of that name gives way."""
     # A folder cannot replace one that is not empty: the old one is renamed away first. Killed between the two renames,
     # the run is merely missing. Another process may do the same at the same moment: then try again, the last one wins.
     for attempt in range(50):

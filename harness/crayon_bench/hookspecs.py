@@ -30,6 +30,15 @@ def show_board(records: "list[Record]", methods: list[str]) -> None:
 
 
 @hookspec
+def preparing(what: str, done: int, total: int) -> None:
+    """Tell of long work before or between runs, such as decoding: *done* of *total* steps of *what*.
+
+    The first call for a *what* has *done* 0, the last *done* = *total*, also if the work was given up. May be called
+    outside a sweep.
+    """
+
+
+@hookspec
 def sweep_started(requests: "list[RunRequest]", done: int, quiet: bool) -> None:
     """A sweep begins: *requests* are still to be carried out, *done* were found in the store."""
 

@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     lazy={
         "run": ("crayon_bench.cli.run:run", "Run methods on data sets and print the leaderboard."),
-        "data": ("crayon_bench.cli.data:data", "List, fetch, import, verify and show data sets."),
+        "data": ("crayon_bench.cli.data:data", "List, fetch, import, build, verify and show data sets."),
         "oracle": ("crayon_bench.cli.oracle:oracle", "Look at what an oracle answers."),
         "plugins": ("crayon_bench.cli.plugins:plugins", "List and describe plugins."),
         "runs": ("crayon_bench.cli.runs:runs", "List, show and compare the runs in a store."),

@@ -9,12 +9,15 @@ from crayon_bench.cli.options import data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crayon_bench.data_files import FileReport
     from crayon_bench.dataset import Dataset
 
 
 @click.group()
 def data() -> None:
-    """List, fetch, import, verify and show data sets."""
+    """List, fetch, import, build, verify and show data sets."""
 
 
 @data.command("list")
@@ -85,13 +88,44 @@ def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) ->
     reports = inspect(dataset, root)
     if not reports:
         raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
-    dataset.check_files({report.file.name: report.path for report in reports})
+    paths = {report.file.name: report.path for report in reports}
+    dataset.check_files(paths)
     for report in reports:
-        state = "verified" if report.verified else "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
-        click.echo(f"{report.path}: {state}")
-        if not report.verified:
-            click.echo(f"    sha256 of its content {report.sha256}\n    published            {report.file.sha256}")
-    return 0 if all(report.verified for report in reports) else 1
+        _report_on(report)
+    doubts = dataset.doubts(paths)
+    accepted = ", accepted on import" if all(report.accepted for report in reports) else ""
+    for doubt in doubts:
+        click.echo(f"UNVERIFIED{accepted}: {doubt}")
+    return 0 if all(report.verified for report in reports) and not doubts else 1
+
+
+def _report_on(report: "FileReport") -> None:
+    from crayon_bench.data_files import is_published_archive
+
+    file = report.file
+    state = "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
+    if not file.tree:
+        click.echo(f"{report.path}: {'verified' if report.verified else state}")
+        if not report.verified and file.sha256:
+            click.echo(f"    sha256 of its content {report.sha256}\n    published            {file.sha256}")
+        elif not report.verified:
+            click.echo(f"    {report.why}")
+        return
+    from crayon_bench.trees import open_tree
+
+    archive = is_published_archive(report.path, file)
+    members = open_tree(report.path, file.name).members
+    if archive:
+        state = "verified"
+    else:
+        if not report.path.is_dir():  # a folder's files were read for their checksums just now
+            open_tree(report.path, file.name).check()
+        if report.verified:
+            state = f"{len(members):,} files" + (", as many as published" if file.members else ", all readable")
+            state += "; the archive is not the published one, repacked perhaps" if archive is False else ""
+    click.echo(f"{report.path}: {state}")
+    if not report.verified:
+        click.echo(f"    {report.why}")
 
 
 @data.command()
@@ -114,6 +148,48 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
         click.echo(f"{root / dataset.folders[0]} (not there yet)")
     else:
         click.echo(f"{name} has no files")
+
+
+@data.command(context_settings={"ignore_unknown_options": True}, options_metavar="[OPTIONS]")
+@click.argument("name")
+@click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="--INPUT DIR …")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Data root to make; must not exist.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of every draw.")
+@plugin_option
+def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_files: tuple[Path, ...]) -> None:
+    """Build data set NAME from others, each given by an option of the data set's own: without any, they are listed."""
+    dataset = _dataset(name, plugin_files)
+    known = dataset.build_inputs
+    if not known:
+        raise UserError(f"dataset '{name}' is not one that can be built")
+    folders = _parse_inputs(inputs, known)
+    if missing := [f"--{key} DIR ({text})" for key, text in known.items() if key not in folders]:
+        raise UserError(f"data build {name}: {', '.join(missing)} is missing")
+    for key, folder in folders.items():
+        if not folder.is_dir():
+            raise UserError(f"--{key} {folder}: there is no such folder", f"expected: {known[key]}")
+    if output.exists() or output.is_symlink():
+        raise UserError(f"--output {output}: is there already", "choose a new folder; nothing is overwritten")
+    dataset.build(folders, output, seed, _say)
+    click.echo(f"{name}: built in {output}; use it with --data-root {output}")
+
+
+def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[str, Path]:
+    from crayon_bench.errors import did_you_mean
+
+    folders: dict[str, Path] = {}
+    rest = list(words)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        key = option.removeprefix("--")
+        if not option.startswith("--") or key not in known:
+            raise UserError(f"data build: there is no option '{option}'", did_you_mean(key, known))
+        if not equals:
+            if not rest:
+                raise UserError(f"data build: {option} needs a folder: {known[key]}")
+            value = rest.pop(0)
+        folders[key] = Path(value)
+    return folders
 
 
 @data.command()

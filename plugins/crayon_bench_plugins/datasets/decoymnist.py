@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from crayon_bench.data_files import inspect, open_plain
+from crayon_bench.data_files import inspect, open_plain, unverified
 from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Source, Split
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
@@ -123,22 +123,9 @@ class DecoyMNIST(Dataset):
             return Found(Source.STANDIN, hashlib.sha256(f"{_STANDIN}/{_STANDIN_SHA256}".encode()).hexdigest(), _STANDIN)
         paths = {report.file.name: report.path for report in reports}
         cls.check_files(paths)
-        notes = []
-        for report in reports:
-            if report.verified:
-                continue
-            note = (
-                f"UNVERIFIED data: {report.path.name} is not the published file (sha256 of its content "
-                f"{report.sha256[:12]}…, published {report.file.sha256[:12]}…)"
-            )
-            if strict and not report.accepted:
-                raise UserError(
-                    f"{report.path}: {note}",
-                    "crayon-bench data prepare decoymnist, or data import … --accept-unverified",
-                )
-            notes.append(note)
+        notes = unverified(cls, reports, strict=strict)
         content = hashlib.sha256("".join(report.sha256 for report in reports).encode()).hexdigest()
-        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, tuple(notes), paths)
+        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path]) -> None:

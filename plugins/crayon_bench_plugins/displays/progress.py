@@ -107,6 +107,76 @@ def describe(record: "Record") -> str:
     return f"{scores}; {feedback}; {record.seconds['total']:.1f} s"
 
 
+class _PreparingLines:
+    """Plain lines about long preparations; nothing about those that are over at once."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.started = what, time.monotonic()
+        self.spoke = self.started - _EVERY + _PATIENCE
+
+    def update(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.spoke >= _EVERY:
+            self.spoke = now
+            print(f"{self.what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class _PreparingBar:
+    """A bar that goes away when the work is done; in a sweep's display, if there is one."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.own = not isinstance(_display, _Bars)
+        if isinstance(_display, _Bars):
+            self.progress = _display.progress
+        else:
+            self.progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                redirect_stdout=False,
+                redirect_stderr=False,
+                transient=True,
+            )
+            self.progress.start()
+        self.task = self.progress.add_task(what, total=total)
+
+    def update(self, done: int, total: int) -> None:
+        self.progress.update(self.task, completed=done, total=total)
+
+    def close(self) -> None:
+        self.progress.remove_task(self.task)
+        if self.own:
+            self.progress.stop()
+
+
+_PATIENCE = 3.0
+"""Seconds that a preparation may take before a plain line is worth it."""
+
+_preparing: dict[str, _PreparingLines | _PreparingBar] = {}
+_quiet = False
+
+
+@hookimpl
+def preparing(what: str, done: int, total: int) -> None:
+    """Show how far a preparation is."""
+    if _quiet:
+        return
+    if what not in _preparing:
+        _preparing[what] = (_PreparingBar if sys.stderr.isatty() else _PreparingLines)(what, total)
+    if done >= total:
+        _preparing.pop(what).close()
+    else:
+        _preparing[what].update(done, total)
+
+
 _display: _Plain | _Bars | None = None
 _skipped: set[tuple[str, str]] = set()
 
@@ -114,8 +184,9 @@ _skipped: set[tuple[str, str]] = set()
 @hookimpl
 def sweep_started(requests: "list[RunRequest]", quiet: bool) -> None:
     """Choose the display."""
-    global _display
+    global _display, _quiet
     _skipped.clear()
+    _quiet = quiet
     display = _Bars if sys.stderr.isatty() else _Plain
     _display = None if quiet else display(len(requests))
 
@@ -144,7 +215,7 @@ def run_finished(request: "RunRequest", record: "Record") -> None:
 @hookimpl
 def sweep_finished() -> None:
     """Clear the bars."""
-    global _display
+    global _display, _quiet
     if _display is not None:
         _display.close()
-    _display = None
+    _display, _quiet = None, False

@@ -1,0 +1,416 @@
+"""Waterbirds: birds cut out of their photographs and put on land or on water, which in training gives the label away.
+
+Source: Sagawa et al. 2020 (arXiv:1911.08731), from CUB-200-2011 (Wah et al. 2011) and Places (Zhou et al. 2017).
+"""
+
+import csv
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from crayon_bench.data_files import inspect, unverified
+from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Source, Split
+from crayon_bench.errors import UserError
+from crayon_bench.feedback import FeedbackKind
+from crayon_bench.image_cache import decoded, open_picture
+from crayon_bench.parameters import Parameters
+from crayon_bench.trees import Tree, digest_of, open_tree
+
+GROUPS = ("landbird on land", "landbird on water", "waterbird on land", "waterbird on water")
+SPLITS = ("training", "validation", "test")
+"""Names of the numbers in the column ``split``."""
+
+PUBLISHED = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
+"""Number of images by split and group in the published set."""
+
+MISLABELLED = ("eastern_towhee", "western_meadowlark", "western_wood_pewee")
+"""Landbirds that the published labels call waterbirds, because their names contain "tern"."""
+
+BUILD_NOTE = "BUILD.json"
+"""Beside metadata.csv in a set that ``data build`` made: from what, and with which seed."""
+
+PICTURES = DataFile(
+    "waterbird_complete95_forest2water2",
+    "",
+    1 << 30,  # not published: a bound
+    "waterbird_complete95_forest2water2.tar.gz",
+    "",
+    ("https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz",),
+    tree=True,
+    origin="github.com/kohpangwei/group_DRO",
+)
+SEGMENTATIONS = DataFile(
+    "segmentations",
+    "",
+    39_272_883,
+    "segmentations.tgz",
+    "dc77f6cffea0cbe2e41d4201115c8f29a6320ecb04fffd2444f51b8066e4b84f",
+    (
+        "https://data.caltech.edu/records/w9d68-gec53/files/segmentations.tgz?download=1",
+        "https://data.caltech.edu/api/records/w9d68-gec53/files/segmentations.tgz/content",
+    ),
+    tree=True,
+    members=11_788,
+    origin="CUB-200-2011's page, data.caltech.edu/records/w9d68-gec53",
+)
+
+_STANDIN = "drawn birds on drawn scenes"
+
+
+class WaterbirdsParameters(Parameters):
+    """How the images are read."""
+
+    size: int = Field(default=224, ge=16, le=1024, description="width and height of the images, in pixels")
+    labels: Literal["published", "corrected"] = Field(
+        default="published",
+        description='"corrected": Eastern Towhee, Western Meadowlark and Western Wood Pewee are landbirds, which the '
+        "published labels call waterbirds; their groups follow",
+    )
+    validation: bool = Field(default=True, description="whether the validation split is loaded")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ``metadata.csv``. line: where it stands in the file, from 1. y, place: 0 land, 1 water."""
+
+    line: int
+    filename: str
+    y: int
+    split: int
+    place: int
+
+    @property
+    def group(self) -> int:
+        """Label × place."""
+        return 2 * self.y + self.place
+
+    @property
+    def mask(self) -> str:
+        """Name of its segmentation."""
+        return str(PurePosixPath(self.filename).with_suffix(".png"))
+
+
+class Waterbirds(Dataset):
+    """Birds on land or water; label: landbird (0) or waterbird (1); groups: label × background.
+
+    Reads the published folder or tar archive with its metadata.csv, and CUB's segmentations as a folder or archive; an
+    archive is read in place. Or a set in the same layout that `crayon-bench data build waterbirds` made; it is named
+    UNVERIFIED, as is every set whose groups have other sizes than the published ones. Images are resized to
+    `size`×`size` (bilinear, antialiased), whatever their aspect, and not normalised.
+
+    Evidence: the bird is relevant, the rest is not. A segmentation's grey says how many annotators saw bird there; more
+    than 127 of 255, the majority, counts. A pixel of the resized mask is bird if more than half of its area is. A bird
+    too thin for that keeps the pixels with more than half of the largest mean grey. If a segmentation is all black,
+    nothing is known: the whole image counts as relevant, nothing as irrelevant, and the box is the whole image.
+    """
+
+    name = "waterbirds"
+    title = "Waterbirds"
+    summary = "landbirds and waterbirds; in training the background, land or water, gives the bird away"
+    image_shape = (3, 224, 224)
+    classes = 2
+    evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
+    folders = ("waterbirds", ".")
+    files = (PICTURES, SEGMENTATIONS)
+    build_inputs: ClassVar[Mapping[str, str]] = {
+        "cub": "CUB_200_2011 with images.txt, images/ and, in it or beside it, segmentations/",
+        "places": "Places: bamboo_forest or forest/broadleaf (land) and ocean or lake/natural (water), or all four",
+    }
+    Parameters = WaterbirdsParameters
+    parameters: WaterbirdsParameters
+
+    @classmethod
+    def protocols(cls) -> Traversable:
+        """Return the folder of built-in protocols."""
+        return package_files("crayon_bench_plugins") / "protocols" / cls.name
+
+    @classmethod
+    def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
+        """Look for the published set and for CUB's segmentations, each as a folder or an archive."""
+        reports = [] if source is Source.STANDIN else inspect(cls, root)
+        if not reports:
+            if source is Source.REAL:
+                looked = ", ".join(str(root / folder) for folder in cls.folders)
+                raise UserError(
+                    f"no Waterbirds files found (looked in {looked} for {PICTURES.packed} and {SEGMENTATIONS.packed},"
+                    " or folders of these names)",
+                    "crayon-bench data prepare waterbirds, data import waterbirds FOLDER, or --data-root DIR",
+                )
+            return Found(Source.STANDIN, hashlib.sha256(_STANDIN.encode()).hexdigest(), _STANDIN)
+        paths = {report.file.name: report.path for report in reports}
+        pictures, masks, rows = _check(paths)
+        notes = unverified(cls, reports, strict=strict)
+        parts = (
+            hashlib.sha256(pictures.read("metadata.csv")).hexdigest(),
+            digest_of(pictures.members, [row.filename for row in rows]),
+            digest_of(masks.members, [row.mask for row in rows]),
+        )
+        content = hashlib.sha256("".join(parts).encode()).hexdigest()
+        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
+
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path]) -> None:
+        """Check metadata.csv, and that every image and segmentation that it names is there."""
+        _check(files)
+
+    @classmethod
+    def check_file(cls, file: DataFile, path: Path) -> None:
+        """Check that a fetched archive has the published numbers of images: no checksum of it is published."""
+        pictures = open_tree(path, file.name)
+        rows = read_metadata(pictures)
+        if group_sizes(rows) != PUBLISHED:
+            raise UserError(f"{path}: not the published set: {_sizes(rows)}")
+        if missing := pictures.missing([row.filename for row in rows]):
+            raise UserError(f"{path}: {missing[0]} is missing, which metadata.csv names")
+
+    @classmethod
+    def doubts(cls, files: Mapping[str, Path]) -> list[str]:
+        """Groups of other sizes than published, or a set of the user's own making."""
+        pictures = open_tree(files[PICTURES.name], PICTURES.name)
+        if BUILD_NOTE in pictures.members:
+            try:
+                seed = json.loads(pictures.read(BUILD_NOTE))["seed"]
+            except (ValueError, KeyError, TypeError):
+                seed = "unknown"
+            return [f"not the published set, but one made by crayon-bench data build (seed {seed})"]
+        rows = read_metadata(pictures)
+        if group_sizes(rows) == PUBLISHED:
+            return []
+        return [f"not the published set, one of your own making perhaps: {_sizes(rows)}"]
+
+    @classmethod
+    def build(cls, inputs: Mapping[str, Path], output: Path, seed: int, say: Callable[[str], None]) -> None:
+        """Build a set from CUB and Places by the published recipe; see :mod:`._build_waterbirds`."""
+        from crayon_bench_plugins.datasets._build_waterbirds import build
+
+        build(inputs["cub"], inputs["places"], output, seed, say)
+
+    def load(self, found: Found) -> LoadedData:
+        """Decode images and segmentations, once."""
+        if found.source is Source.STANDIN:
+            return self._standin()
+        pictures, segmentations, rows = _check(found.files)
+        if self.parameters.labels == "corrected":
+            rows = [corrected(row) for row in rows]
+        train, validation, test = ([row for row in rows if row.split == split] for split in range(3))
+        if not self.parameters.validation:
+            validation = []
+        images = self._images(pictures, [*train, *test, *validation])
+        masks = self._masks(segmentations, train)
+        if blank := int(masks.all(axis=(1, 2, 3)).sum()):
+            print(
+                f"Warning: {segmentations.path}: {blank} segmentations of training images show no bird; the whole image"
+                " counts as relevant",
+                file=sys.stderr,
+            )
+
+        def part(part_rows: Sequence[Row], start: int) -> Split:
+            groups = np.array([row.group for row in part_rows], dtype=np.int64)
+            names = [row.filename for row in part_rows]
+            return Split(images[start : start + len(part_rows)], groups // 2, groups, names)
+
+        return LoadedData(
+            train=part(train, 0),
+            test=part(test, len(train)),
+            validation=part(validation, len(train) + len(test)) if validation else None,
+            class_names=("landbird", "waterbird"),
+            group_names=GROUPS,
+            evidence=BirdEvidence(masks),
+        )
+
+    def _standin(self) -> LoadedData:
+        raise UserError(
+            "waterbirds: there is no stand-in yet", "use the real files: crayon-bench data prepare waterbirds"
+        )
+
+    def _images(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
+        size = self.parameters.size
+        lines = {row.filename: row.line for row in rows}
+
+        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
+            name, content = item
+            picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
+        names = [row.filename for row in rows]
+        return self._decoded("images", tree, names, f"bilinear {size}", (3, size, size), decode)
+
+    def _masks(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
+        size = self.parameters.size
+        lines = {row.mask: row.line for row in rows}
+
+        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
+            name, content = item
+            picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", "L")
+            return bird_mask(np.asarray(picture), size)[None].astype(np.uint8)
+
+        names = [row.mask for row in rows]
+        return self._decoded("masks", tree, names, f"bird {size}", (1, size, size), decode)
+
+    def _decoded(
+        self,
+        what: str,
+        tree: Tree,
+        names: Sequence[str],
+        how: str,
+        shape: tuple[int, int, int],
+        decode: Callable[[tuple[str, bytes]], NDArray[np.uint8]],
+    ) -> NDArray[np.uint8]:
+        position = {name: number for number, name in enumerate(names)}
+
+        def items() -> Iterator[tuple[int, tuple[str, bytes]]]:
+            for name, content in tree.contents(names):
+                yield position[name], (name, content)
+
+        key = {"version": self.version, "files": digest_of(tree.members, names), "how": how}
+        return decoded(f"{self.name}-{what}", key, (len(names), *shape), items, decode, what=f"{self.name} {what}")
+
+
+class BirdEvidence(Evidence):
+    """The birds' masks: uint8 (N, 1, H, W), 1 on the bird; all 1 where nothing is known."""
+
+    def __init__(self, masks: NDArray[np.uint8]) -> None:
+        self._masks = masks
+
+    def relevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return the birds."""
+        masks: NDArray[np.bool_] = self._masks[examples, 0] != 0
+        return masks
+
+    def irrelevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return everything but the birds."""
+        return ~self.relevant_masks(examples)
+
+    def boxes(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tight boxes round the birds."""
+        masks = self.relevant_masks(examples)
+        sides = []
+        for axis in (2, 1):  # any column set → rows that count; any row set → columns
+            line: NDArray[np.bool_] = np.any(masks, axis=axis)
+            sides.append((line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)))
+        (top, bottom), (left, right) = sides
+        return np.stack([top, left, bottom, right], axis=1).astype(np.int64).reshape(-1, 4)
+
+
+def bird_mask(grey: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
+    """Return where the bird is in a segmentation (H, W), as a mask (size, size); see :class:`Waterbirds`."""
+    if not grey.any():
+        return np.ones((size, size), dtype=np.bool_)
+    down, across = _area_weights(grey.shape[0], size), _area_weights(grey.shape[1], size)
+    # The margin keeps exact halves out on every machine, however its matrix product rounds.
+    mask: NDArray[np.bool_] = down @ (grey > 127).astype(np.float64) @ across.T > 0.5 + 1e-9
+    if not mask.any():
+        mean = down @ grey.astype(np.float64) @ across.T
+        mask = mean > mean.max() / 2
+    return mask
+
+
+def _area_weights(length: int, size: int) -> NDArray[np.float64]:
+    """Return a matrix (size, length) that averages *length* pixels over *size* equal stretches."""
+    edges = np.arange(size + 1) * (length / size)
+    pixel = np.arange(length)
+    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    weights: NDArray[np.float64] = np.maximum(overlap, 0.0) * (size / length)
+    return weights
+
+
+def corrected(row: Row) -> Row:
+    """Return the row with a landbird's label if its species was mislabelled."""
+    species = row.filename.partition("/")[0].partition(".")[2].lower()
+    return Row(row.line, row.filename, 0, row.split, row.place) if species in MISLABELLED else row
+
+
+def group_sizes(rows: Sequence[Row]) -> tuple[tuple[int, ...], ...]:
+    """Return the number of images by split and group."""
+    table = np.zeros((len(SPLITS), len(GROUPS)), dtype=np.int64)
+    for row in rows:
+        table[row.split, row.group] += 1
+    return tuple(tuple(int(number) for number in line) for line in table)
+
+
+def _sizes(rows: Sequence[Row]) -> str:
+    texts = [
+        f"{split} {'/'.join(map(str, here))} (published {'/'.join(map(str, there))})"
+        for split, here, there in zip(SPLITS, group_sizes(rows), PUBLISHED, strict=True)
+        if here != there
+    ]
+    return f"images by group {', '.join(texts)}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# files
+
+
+def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
+    pictures = open_tree(files[PICTURES.name], PICTURES.name)
+    masks = open_tree(files[SEGMENTATIONS.name], SEGMENTATIONS.name)
+    rows = read_metadata(pictures)
+    for tree, names in ((pictures, [row.filename for row in rows]), (masks, [row.mask for row in rows])):
+        if missing := set(tree.missing(names)):
+            name, row = next((name, row) for name, row in zip(names, rows, strict=True) if name in missing)
+            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            raise UserError(
+                f"{tree.path}: {name}{more} is missing, of metadata.csv line {row.line}",
+                f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again",
+            )
+    return pictures, masks, rows
+
+
+def read_metadata(tree: Tree) -> list[Row]:
+    """Return the rows of ``metadata.csv``, in their order. Raises UserError naming the line that is wrong."""
+    where = f"{tree.path}: metadata.csv"
+    if "metadata.csv" not in tree.members:
+        raise UserError(f"{where} is missing", f"get the published set from {PICTURES.origin}, or build one")
+    try:
+        text = tree.read("metadata.csv").decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{where} is not a text file", "fetch it again") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    try:
+        columns = reader.fieldnames or []
+        for column in ("img_id", "img_filename", "y", "split", "place"):
+            if columns.count(column) != 1:
+                raise UserError(f"{where}: the column {column} is missing" if column not in columns
+                                else f"{where}: the column {column} is there twice")  # fmt: skip
+        for record in reader:
+            rows.append(_row(record, reader.line_num, where))
+            for value in (f"img_id {record['img_id']}", f"img_filename {rows[-1].filename}"):
+                if value in seen:
+                    raise UserError(f"{where}, line {reader.line_num}: {value} is in line {seen[value]} already")
+                seen[value] = reader.line_num
+    except csv.Error as error:
+        raise UserError(f"{where}, line {reader.line_num}: {error}", "fetch it again") from None
+    for number, split in ((0, "training"), (2, "test")):
+        if not any(row.split == number for row in rows):
+            raise UserError(f"{where}: it has no {split} images (split {number})")
+    return rows
+
+
+def _row(record: dict[str, str], line: int, where: str) -> Row:
+    values = []
+    for column, allowed in (("img_id", None), ("y", 2), ("split", 3), ("place", 2)):
+        value = record[column] or ""
+        if not (value.isascii() and value.isdigit()) or (allowed is not None and int(value) >= allowed):
+            expected = "a whole number" if allowed is None else " or ".join(map(str, range(allowed)))
+            raise UserError(f"{where}, line {line}: {column} is {value!r}, expected {expected}")
+        values.append(int(value))
+    name = record["img_filename"] or ""
+    parts = name.split("/")
+    if name.startswith("/") or "\\" in name or "\0" in name or not name or {"", ".", ".."} & set(parts):
+        raise UserError(f"{where}, line {line}: img_filename {name!r} is no path inside the set")
+    return Row(line, name, *values[1:])
