@@ -91,7 +91,7 @@ def test_every_hook_plugin_and_record_field_is_in_the_reference():
 
 def test_every_parameter_of_every_plugin_has_a_description():
     from crayon_bench.plugins import Kind, Registry
-    from crayon_bench.protocol import ModelSpec, Recipe
+    from crayon_bench.protocol import CNNSpec, MLPSpec, Recipe
 
     registry = Registry()
     models = [
@@ -99,7 +99,7 @@ def test_every_parameter_of_every_plugin_has_a_description():
         for kind in (Kind.DATASET, Kind.ORACLE, Kind.METHOD)
         for name in registry.names(kind)
     ]
-    for model in [*models, ModelSpec, Recipe]:
+    for model in [*models, CNNSpec, MLPSpec, Recipe]:
         for name, field in model.model_fields.items():
             assert field.description, (model, name)
 

@@ -87,8 +87,8 @@ class CNNSpec(Parameters):
     name: Literal["small-cnn", "mobilenet_v2", "resnet18", "resnet50"] = Field(description="kind of network")
     weights: str = Field(
         default="imagenet",
-        description="initial weights of the body: imagenet (torchvision's), a name that the data set ships, or none"
-        " (random initial weights); --weights FILE takes their place",
+        description="initial weights of the body: imagenet (torchvision's), a name that the data set ships, file"
+        " (--weights FILE is required) or none (random initial weights); --weights FILE takes the place of all of them",
     )
     scaling: Literal["auto", "unit", "symmetric", "imagenet"] = Field(
         default="auto", description="input scaling; auto is that with which the weights were trained"

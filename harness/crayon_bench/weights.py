@@ -40,6 +40,8 @@ def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) 
         return Weights(None, None)
     if given is not None:
         path, source, sha256 = given, "file", None
+    elif spec.weights == "file":
+        raise UserError(f"the protocol wants weights for {spec.title} that are given", "add --weights FILE")
     elif spec.weights == "none":
         unit = "unit" if spec.scaling == "auto" else spec.scaling
         return Weights({"source": "none", "sha256": None, "scaling": unit}, None)
