@@ -336,3 +336,20 @@ def test_a_broken_archive_is_one_line(tmp_path, how):
     if how != "tar":  # which has no checksums of its own; the content hash changes
         with pytest.raises(UserError, match=str(path)):
             open_tree(path, "set").check()
+
+
+def test_splits_that_are_slices_of_one_map_are_each_themselves(tmp_path):
+    """What a run is given of a split is that split, and what it writes there stays in the run."""
+    from crayon_bench.runner import _private
+
+    values = np.random.RandomState(0).randint(0, 256, (10, 3, 4, 5)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", values)
+    whole = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for part in (slice(0, 4), slice(4, 7), slice(7, 10), slice(0, 10)):
+        mine = _private(whole[part])
+        assert np.array_equal(mine, values[part])
+        mine[:] = 0
+        assert np.array_equal(_private(whole[part]), values[part])
+    assert np.array_equal(_private(whole[4:][1:3]), values[5:7])
+    assert np.array_equal(_private(whole[::2]), values[::2])
+    assert np.array_equal(whole, values)

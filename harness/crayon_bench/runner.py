@@ -304,10 +304,15 @@ def _images(images: np.ndarray[Any, Any], device: str) -> Tensor:
 
 
 def _private(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if isinstance(images, np.memmap) and images.filename is not None:
+    if isinstance(images, np.memmap) and images.filename is not None and images.flags.c_contiguous:
+        whole = images
+        while isinstance(whole.base, np.memmap):
+            whole = whole.base
+        # A slice has its map's offset and not its own: where it begins is told by its address alone.
+        offset = whole.offset + images.ctypes.data - whole.ctypes.data
         # Mapped once more, copy-on-write: pages are read as they are needed, and what is written stays in this run.
-        return np.memmap(images.filename, images.dtype, "c", images.offset, images.shape)
-    return images.copy()
+        return np.memmap(images.filename, images.dtype, "c", offset, images.shape)
+    return np.array(images)
 
 
 def _original_model(
