@@ -1,0 +1,56 @@
+"""Two things timed in turns, and what is noted of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import torch
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long *work* takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int = 5) -> float:
+    """Median of slow / fast, the two timed in turns so that a busy machine slows both."""
+    return median(seconds(slow) / seconds(fast) for _ in range(rounds))
+
+
+def ratios(
+    contestants: Sequence[Callable[[], object]], standard: Callable[[], object], rounds: int, warm: bool = True
+) -> list[float]:
+    """Median of each contestant / standard: in every round each is timed right between two timings of the standard."""
+    if warm:
+        for work in (standard, *contestants):
+            work()
+    found: list[list[float]] = [[] for _ in contestants]
+    for _ in range(rounds):
+        before = seconds(standard)
+        for number, work in enumerate(contestants):
+            took = seconds(work)
+            after = seconds(standard)
+            found[number].append(2 * took / (before + after))
+            before = after
+    return [median(values) for values in found]
+
+
+def note(benchmark, **values: float | str) -> None:
+    """Keep *values* in the benchmark's record, and print them."""
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+    benchmark.extra_info.update(rounded)
+    print(f"\n{benchmark.name}")
+    for name, value in rounded.items():
+        print(f"  {name:<48} {value}")
+
+
+def one_thread():
+    """Body of the fixture under which everything here is timed: as in a run, one thread and denormals flushed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(before)
