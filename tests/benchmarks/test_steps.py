@@ -13,7 +13,7 @@ from crayon_bench.protocol import CNNSpec, Recipe
 from crayon_bench.saliency import max_normalise
 from crayon_bench.training import fit
 from penalties import Answers, capture, evidence
-from timing import note, ratios
+from timing import note, one_thread, ratios  # noqa: F401
 
 METHODS = {
     "crayon-attention": {},

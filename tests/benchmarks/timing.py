@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
+import pytest
 import torch
 
 
@@ -46,8 +47,9 @@ def note(benchmark, **values: float | str) -> None:
         print(f"  {name:<48} {value}")
 
 
+@pytest.fixture(autouse=True)
 def one_thread():
-    """Body of the fixture under which everything here is timed: as in a run, one thread and denormals flushed."""
+    """Under which everything is timed where this is imported: as in a run, one thread and denormals flushed."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
