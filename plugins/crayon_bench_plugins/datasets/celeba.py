@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import Field
 
 from crayon_bench.data_files import inspect, open_plain, unverified
-from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Source, Split
+from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Pretrained, Source, Split
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.image_cache import decoded, open_picture
@@ -72,7 +72,7 @@ PARTITION = DataFile(
     origin=_ORIGIN,
 )
 
-_STANDIN = "drawn faces"
+_STANDIN = "drawn faces, 1st edition"
 
 
 class CelebAParameters(Parameters):
@@ -160,6 +160,12 @@ class CelebA(Dataset):
     evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
     folders = ("celeba", ".")
     files = (IMAGES, ATTRIBUTES, PARTITION)
+    pretrained: ClassVar[Mapping[str, Pretrained]] = {
+        "standin": Pretrained(
+            package_files("crayon_bench_plugins") / "standins" / "weights" / "faces.safetensors",
+            "14759ecd6badc0dc0dfb323212786cf27556cd72293bb8eaba0c5e4fb04e43a2",
+        )
+    }
     Parameters = CelebAParameters
     parameters: CelebAParameters
 
@@ -253,7 +259,17 @@ class CelebA(Dataset):
         )
 
     def _standin(self) -> LoadedData:
-        raise UserError("celeba: there is no stand-in yet", "use the real files: crayon-bench data prepare celeba")
+        from crayon_bench_plugins.standins import faces, splits
+
+        if self.parameters.size != faces.SIZE[1]:
+            raise UserError(
+                f"dataset.size = {self.parameters.size}: the stand-in's faces are {faces.SIZE[1]} pixels wide",
+                f"use the protocol quick, --set dataset.size={faces.SIZE[1]}, or real data",
+            )
+        wanted = self.parameters.wanted()
+        return splits.standin_faces(
+            {"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4}
+        )
 
 
 class MouthEvidence(Evidence):

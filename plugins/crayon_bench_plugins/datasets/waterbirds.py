@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import Field
 
 from crayon_bench.data_files import inspect, unverified
-from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Source, Split
+from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Pretrained, Source, Split
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.image_cache import decoded, open_picture
@@ -66,7 +66,9 @@ SEGMENTATIONS = DataFile(
     origin="CUB-200-2011's page, data.caltech.edu/records/w9d68-gec53",
 )
 
-_STANDIN = "drawn birds on drawn scenes"
+_STANDIN = "drawn birds on drawn scenes, 1st edition"
+STANDIN_SIZES = {"train": (875, 20, 5, 264), "validation": (100, 100, 100, 100), "test": (200, 200, 200, 200)}
+"""Images of each group of the stand-in. Training keeps the proportions of the published set, made more extreme."""
 
 
 class WaterbirdsParameters(Parameters):
@@ -127,6 +129,12 @@ class Waterbirds(Dataset):
     build_inputs: ClassVar[Mapping[str, str]] = {
         "cub": "CUB_200_2011 with images.txt, images/ and, in it or beside it, segmentations/",
         "places": "Places: bamboo_forest or forest/broadleaf (land) and ocean or lake/natural (water), or all four",
+    }
+    pretrained: ClassVar[Mapping[str, Pretrained]] = {
+        "standin": Pretrained(
+            package_files("crayon_bench_plugins") / "standins" / "weights" / "birds.safetensors",
+            "9afe08b6c3ed2ce74a60e2c2c3bd62e1083e8611bb0d2707f801abce3382a087",
+        )
     }
     Parameters = WaterbirdsParameters
     parameters: WaterbirdsParameters
@@ -231,9 +239,15 @@ class Waterbirds(Dataset):
         )
 
     def _standin(self) -> LoadedData:
-        raise UserError(
-            "waterbirds: there is no stand-in yet", "use the real files: crayon-bench data prepare waterbirds"
-        )
+        from crayon_bench_plugins.standins import birds, splits
+
+        if self.parameters.size != birds.SIZE[0]:
+            raise UserError(
+                f"dataset.size = {self.parameters.size}: the stand-in's images are {birds.SIZE[0]} pixels wide and high",
+                f"use the protocol quick, --set dataset.size={birds.SIZE[0]}, or real data",
+            )
+        validation = STANDIN_SIZES["validation"] if self.parameters.validation else (0, 0, 0, 0)
+        return splits.standin_birds({**STANDIN_SIZES, "validation": validation})
 
     def _images(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size

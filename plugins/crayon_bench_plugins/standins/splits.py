@@ -16,19 +16,20 @@ class MaskEvidence(Evidence):
     """The drawn masks: what they cover matters, all else must not; boxes are drawn tightly around them."""
 
     def __init__(self, masks: NDArray[np.bool_]) -> None:
-        self._masks = masks
+        self._masks: NDArray[np.bool_] = masks
 
     def relevant_masks(self, examples: Ints) -> NDArray[np.bool_]:
         """Return the masks as they are drawn."""
-        return self._masks[examples]
+        return np.asarray(self._masks[examples])
 
     def irrelevant_masks(self, examples: Ints) -> NDArray[np.bool_]:
         """Return all other pixels."""
-        return ~self._masks[examples]
+        return np.asarray(~self._masks[examples])
 
     def boxes(self, examples: Ints) -> Ints:
         """Return the tight box around each mask."""
-        rows, columns = self._masks[examples].any(axis=2), self._masks[examples].any(axis=1)
+        masks = self.relevant_masks(examples)
+        rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
         height, width = self._masks.shape[1:]
         edges = (
             rows.argmax(axis=1),
@@ -53,7 +54,12 @@ def standin_faces(sizes: dict[str, Sequence[int]]) -> LoadedData:
         draw,
         label=lambda groups: groups % 2,
         class_names=("not smiling", "smiling"),
-        group_names=("black hair, not smiling", "black hair, smiling", "blond hair, not smiling", "blond hair, smiling"),
+        group_names=(
+            "black hair, not smiling",
+            "black hair, smiling",
+            "blond hair, not smiling",
+            "blond hair, smiling",
+        ),
     )
 
 
