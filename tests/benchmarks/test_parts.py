@@ -221,7 +221,7 @@ lr = 1e-4
 
 SWEEPS = {
     "celeba": ["--protocol", "bench.toml", "--data-root", "root"],
-    "decoymnist": ["--source", "standin", "--set", "original.epochs=6", "--set", "refine.epochs=40"],
+    "decoymnist": ["--source", "standin", "--set", "original.epochs=3", "--set", "refine.epochs=20"],
 }
 
 
