@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,7 @@ def test_from_answers_to_the_refined_model(benchmark, name, size, n):
                 adam.step()
 
     benchmark.pedantic(prune, rounds=3, warmup_rounds=1)
-    found = ratios(
-        [prune, every_epoch, lambda: find_neurons(model, images, 20, "cpu", batch=64)], one_pass, rounds=5, warm=True
-    )
+    found = ratios([prune, every_epoch, lambda: find_neurons(model, images, 20, "cpu", batch=64)], one_pass, rounds=5)
     note(
         benchmark,
         **{"from answers to refined model / one pass (target 1.30)": found[0]},
@@ -295,15 +294,15 @@ def test_the_harness_around_a_run(benchmark, tmp_path, monkeypatch):
     def run() -> None:
         records.append(perform(request, Store(tmp_path / f"store{next(stores)}"), registry))
 
-    run()
-    assert records[0].status == "ok", records[0].reason
     benchmark.pedantic(run, rounds=1)
-    (whole,) = ratios([run], bare, rounds=3)
+    assert records[0].status == "ok", records[0].reason
+    # CPU time: the harness waits for nothing but its small files, and what else the machine does would hide 2 %.
+    (whole,) = ratios([run], bare, rounds=3, clock=time.process_time)
     record = records[-1]
     around = record.seconds["total"] - record.seconds["original"] - record.seconds["refine"]
     note(
         benchmark,
-        **{"a run / its bare loop (target 1.02)": whole, "bare loop, s": seconds(bare)},
+        **{"a run / its bare loop (target 1.02)": whole, "bare loop, s": seconds(bare, time.process_time)},
         **{"outside original and refine / the run": around / record.seconds["total"]},
         seconds=json.dumps(record.seconds),
     )

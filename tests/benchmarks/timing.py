@@ -8,11 +8,11 @@ import pytest
 import torch
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long *work* takes."""
-    start = time.perf_counter()
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long *work* takes; with ``time.process_time``, of this process's CPU time, whoever else is busy."""
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int = 5) -> float:
@@ -21,18 +21,21 @@ def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int = 
 
 
 def ratios(
-    contestants: Sequence[Callable[[], object]], standard: Callable[[], object], rounds: int, warm: bool = True
+    contestants: Sequence[Callable[[], object]],
+    standard: Callable[[], object],
+    rounds: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """Median of each contestant / standard: in every round each is timed right between two timings of the standard."""
-    if warm:
-        for work in (standard, *contestants):
-            work()
+    for work in (standard, *contestants):
+        work()
     found: list[list[float]] = [[] for _ in contestants]
     for _ in range(rounds):
-        before = seconds(standard)
+        before = seconds(standard, clock)
         for number, work in enumerate(contestants):
-            took = seconds(work)
-            after = seconds(standard)
+            took = seconds(work, clock)
+            after = seconds(standard, clock)
             found[number].append(2 * took / (before + after))
             before = after
     return [median(values) for values in found]
