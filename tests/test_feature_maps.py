@@ -166,11 +166,11 @@ def compare(method, parameters, reference_loss, seed, *, tolerance=1e-10):
     logits, cam = logits_and_gradcam(model, images[index], labels[index])
     with torch.no_grad():
         start_logits, start_cam = logits_and_gradcam_no_grad(original, images, labels)
-    case = dict(
-        n=index.numpy(), logits=logits, cam=cam, labels=labels[index], verdicts=verdicts[index.numpy()],
-        masks=masks[index.numpy()], boxes=boxes[index.numpy()], answered=answered[index.numpy()],
-        start_cam=start_cam[index], wrong=(start_logits.argmax(-1) != labels)[index],
-    )  # fmt: skip
+    case = {
+        "n": index.numpy(), "logits": logits, "cam": cam, "labels": labels[index], "verdicts": verdicts[index.numpy()],
+        "masks": masks[index.numpy()], "boxes": boxes[index.numpy()], "answered": answered[index.numpy()],
+        "start_cam": start_cam[index], "wrong": (start_logits.argmax(-1) != labels)[index],
+    }  # fmt: skip
     loss = reference_loss(**case)
     assert abs(float((ours - loss).detach())) <= tolerance * max(1.0, abs(float(loss.detach())))
     close(ours_gradient, gradients(loss, model), tolerance)

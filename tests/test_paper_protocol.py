@@ -34,11 +34,11 @@ def state():
 
 
 def write_waterbirds(root: Path) -> None:
-    """Two training images of each group but one that has one, one of each group for validation and test."""
+    """Two training images of the first group and one of the others, one for validation, one of each for the test."""
     rows, random = [], np.random.RandomState(0)
-    for split, each in ((0, 2), (1, 1), (2, 1)):
-        for y, place in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            for i in range(1 if (split, y, place) == (0, 1, 0) else each):
+    for split, each in ((0, (2, 1, 1, 1)), (1, (1, 0, 0, 0)), (2, (1, 1, 1, 1))):
+        for (y, place), number in zip(((0, 0), (0, 1), (1, 0), (1, 1)), each, strict=True):
+            for i in range(number):
                 name = f"{len(rows) + 1:03d}.Bird/Bird_{split}{y}{place}{i}.jpg"
                 rows.append([len(rows) + 1, name, y, split, place, "x.jpg"])
                 picture, mask = random.randint(0, 256, (90, 120, 3), np.uint8), np.zeros((90, 120), np.uint8)
@@ -55,8 +55,8 @@ def write_waterbirds(root: Path) -> None:
 
 CASES = {
     # training images, size, grid, how the weights are saved, what --set changes
-    "celeba": (6, (274, 224), (9, 7), "weights.pth", ["dataset.scale=0.0002"]),
-    "waterbirds": (7, (224, 224), (7, 7), "weights.safetensors", []),
+    "celeba": (4, (274, 224), (9, 7), "weights.pth", ["dataset.scale=0.0001"]),
+    "waterbirds": (5, (224, 224), (7, 7), "weights.safetensors", []),
 }
 
 
