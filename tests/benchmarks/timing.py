@@ -15,9 +15,15 @@ def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_c
     return clock() - start
 
 
-def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int = 5) -> float:
+def ratio(
+    slow: Callable[[], object],
+    fast: Callable[[], object],
+    rounds: int = 5,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Median of slow / fast, the two timed in turns so that a busy machine slows both."""
-    return median(seconds(slow) / seconds(fast) for _ in range(rounds))
+    return median(seconds(slow, clock) / seconds(fast, clock) for _ in range(rounds))
 
 
 def ratios(
