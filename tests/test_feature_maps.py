@@ -10,10 +10,10 @@ from torch import nn
 
 from crayon_bench.convnets import ConvNet
 from crayon_bench.neurons import find_neurons
-from crayon_bench.oracle import Boxes, Masks, Verdicts
-from crayon_bench.protocol import CNNSpec, Recipe, Scaling
+from crayon_bench.protocol import CNNSpec, Scaling
 from crayon_bench.saliency import saliency_maps
 from crayon_bench.training import Batch
+from penalties import Answers, capture, evidence
 
 SHAPE = (3, 18, 22)
 CLASSES = 3
@@ -119,62 +119,6 @@ def test_the_contrast_map_does_not_see_what_does_not_change_predictions():
 # what each method adds to the loss
 
 
-class Answers:
-    """An oracle with fixed answers."""
-
-    def __init__(self, verdicts=None, relevant=None, boxes=None, answered=None):
-        self.verdicts, self.relevant, self.box, self.answered = verdicts, relevant, boxes, answered
-
-    def judge_maps(self, examples, maps):
-        return Verdicts(self.verdicts)
-
-    def relevant_masks(self, examples):
-        return Masks(self.relevant[examples], self.answered[examples])
-
-    def irrelevant_masks(self, examples):
-        return Masks(~self.relevant[examples] & self.answered[examples, None, None], self.answered[examples])
-
-    def boxes(self, examples):
-        return Boxes(self.box[examples], self.answered[examples])
-
-
-def capture(method: str, parameters: dict, original: ConvNet, images, labels, oracle):
-    """Return what a method hands to ``job.fit``, and the job."""
-    from crayon_bench.method import Job
-    from crayon_bench.plugins import Kind, Registry
-
-    cls = Registry().load(Kind.METHOD, method)
-    seen = {}
-
-    class Spy(Job):
-        def fit(self, penalty=None, feedback=None):
-            seen.update(penalty=penalty, feedback=feedback or {})
-            return self.model
-
-    job = Spy(
-        model=original, original=original, images=images, labels=labels, classes=CLASSES, oracle=oracle,
-        recipe=Recipe(epochs=1, batch=4, lr=0.1), parameters=cls.Parameters(**parameters), device="cpu",
-        report=print, base_seed=0, on_epoch=lambda *a: None, share=lambda name, make: make(),
-    )  # fmt: skip
-    cls().refine(job)
-    return seen["penalty"], seen["feedback"], job
-
-
-def evidence(seed: int, n: int, shape=SHAPE[1:]):
-    """A random rectangle on each image, and which are answered."""
-    random = np.random.RandomState(seed)
-    masks, boxes = np.zeros((n, *shape), bool), np.zeros((n, 4), np.int64)
-    for i in range(n):
-        top, left = random.randint(0, shape[0] - 6), random.randint(0, shape[1] - 6)
-        bottom, right = random.randint(top + 4, shape[0] + 1), random.randint(left + 4, shape[1] + 1)
-        masks[i, top:bottom, left:right] = True
-        boxes[i] = top, left, bottom, right
-    answered = np.ones(n, bool)
-    answered[random.randint(n)] = False
-    masks[~answered], boxes[~answered] = False, 0
-    return masks, boxes, answered
-
-
 def pooled(mask, grid):
     """Share of each cell that is covered, by definition: cells as adaptive average pooling cuts them."""
     height, width = mask.shape
@@ -203,7 +147,7 @@ def compare(method, parameters, reference_loss, seed, *, tolerance=1e-10):
     """The step's loss and its gradients, ours and the reference's, in train mode, for a batch out of order."""
     original, model = network(seed + 40), network(seed)
     images, labels = batch(seed + 80, n=9)
-    masks, boxes, answered = evidence(seed, len(images))
+    masks, boxes, answered = evidence(seed, len(images), SHAPE[1:])
     random = np.random.RandomState(seed)
     verdicts = random.choice([-1, 0, 1, 2], len(images)).astype(np.int8)
     verdicts[:3] = -1, 0, 1
@@ -222,11 +166,11 @@ def compare(method, parameters, reference_loss, seed, *, tolerance=1e-10):
     logits, cam = logits_and_gradcam(model, images[index], labels[index])
     with torch.no_grad():
         start_logits, start_cam = logits_and_gradcam_no_grad(original, images, labels)
-    case = dict(
-        n=index.numpy(), logits=logits, cam=cam, labels=labels[index], verdicts=verdicts[index.numpy()],
-        masks=masks[index.numpy()], boxes=boxes[index.numpy()], answered=answered[index.numpy()],
-        start_cam=start_cam[index], wrong=(start_logits.argmax(-1) != labels)[index],
-    )  # fmt: skip
+    case = {
+        "n": index.numpy(), "logits": logits, "cam": cam, "labels": labels[index], "verdicts": verdicts[index.numpy()],
+        "masks": masks[index.numpy()], "boxes": boxes[index.numpy()], "answered": answered[index.numpy()],
+        "start_cam": start_cam[index], "wrong": (start_logits.argmax(-1) != labels)[index],
+    }  # fmt: skip
     loss = reference_loss(**case)
     assert abs(float((ours - loss).detach())) <= tolerance * max(1.0, abs(float(loss.detach())))
     close(ours_gradient, gradients(loss, model), tolerance)
@@ -509,7 +453,7 @@ def test_dead_maps_and_missing_answers_give_finite_losses_and_no_gradient_from_t
         model.head.weight[0] = -1.0  # the map of class 0 is negative everywhere: dead after ReLU
         model.body[-2].weight.zero_()
         model.body[-2].bias.zero_()  # and A is zero everywhere: flat
-    masks, boxes, answered = evidence(3, len(images))
+    masks, boxes, answered = evidence(3, len(images), SHAPE[1:])
     answered[:] = False
     masks[:], boxes[:] = False, 0
     oracle = Answers(np.full(len(images), 1, np.int8), masks, boxes, answered)

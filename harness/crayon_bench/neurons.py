@@ -14,6 +14,7 @@ from torch import Tensor
 from crayon_bench.convnets import ConvNet
 from crayon_bench.models import batch_for_maps
 from crayon_bench.oracle import Patches
+from crayon_bench.paging import Rows
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Neurons:
 @torch.no_grad()
 def find_neurons(model: ConvNet, images: Tensor, k: int, device: str, batch: int | None = None) -> Neurons:
     """Return what the *images*, uint8 (N, 3, H, W), say about the channels of *model*, which must be in eval mode."""
-    n, channels = len(images), model.channels
+    n, channels, reader = len(images), model.channels, Rows(images)
     k = min(k, n)
     pooled = torch.empty(n, channels)
     best = torch.full((0, channels), -torch.inf)
@@ -86,7 +87,7 @@ def find_neurons(model: ConvNet, images: Tensor, k: int, device: str, batch: int
     batch = batch or batch_for_maps(images.shape[1:])
     grid = (1, 1)
     for start in range(0, n, batch):
-        A = model.features(images[start : start + batch].to(device))
+        A = model.features(reader[start : start + batch].to(device))
         grid = (A.shape[-2], A.shape[-1])
         pooled[start : start + len(A)] = A.mean((-2, -1)).float().cpu()
         peak, cell = (t.cpu() for t in A.flatten(-2).max(-1))

@@ -113,6 +113,11 @@ def make_plan(options: Options, registry: Registry) -> Plan:
         oracle: type[FeedbackOracle] | None = _try(plan, registry.load, Kind.ORACLE, options.oracle)
         if dataset is not None and oracle is not None:
             _plan_dataset(options, registry, plan, dataset, oracle, methods, sets)
+    if options.weights is not None and plan.requests and not any(request.weights for request in plan.requests):
+        raise UserError(
+            f"--weights {options.weights}: no network of this run takes weights: the MLP has none",
+            "leave --weights out, or choose a convolutional network",
+        )
     return plan
 
 

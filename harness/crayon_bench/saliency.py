@@ -1,11 +1,13 @@
 """Saliency maps: normalisation without traps, and maps of a whole training set."""
 
 from collections.abc import Callable
+from itertools import count
 
 import torch
 from torch import Tensor
 
 from crayon_bench.models import Classifier, batch_for_maps
+from crayon_bench.paging import Rows
 
 
 def max_normalise(maps: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
@@ -48,6 +50,7 @@ def saliency_maps(model: Classifier, images: Tensor, labels: Tensor, batch: int 
     """
     dead: list[Tensor] = []
     batch = batch or batch_for_maps(images.shape[1:])
-    parts = zip(torch.split(images, batch), torch.split(labels, batch), strict=True)
+    rows = Rows(images)
+    parts = ((rows[start : start + len(y)], y) for start, y in zip(count(0, batch), torch.split(labels, batch)))
     maps = torch.cat([max_normalise(model.run(x.to(y.device)).saliency(y), dead.append) for x, y in parts])
     return maps, int(torch.cat(dead).sum())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from crayon_bench.errors import TrainingError
 from crayon_bench.models import Classifier, Forward, batch_for_maps
+from crayon_bench.paging import Rows
 from crayon_bench.protocol import Recipe
 from crayon_bench.seeds import derive_seed
 
@@ -58,7 +59,7 @@ def fit(
     Raises TrainingError if the loss stops being finite.
     """
     feedback = feedback or {}
-    n, device = len(images), labels.device
+    n, device, rows = len(images), labels.device, Rows(images)
     optimizer = torch.optim.Adam(
         parameters if parameters is not None else model.parameters(),
         lr=recipe.lr,
@@ -73,7 +74,7 @@ def fit(
         order = _order(order_seed, epoch, n).to(device)
         total = torch.zeros((), device=device)
         for index in torch.split(order, recipe.batch, dim=-1):
-            forward = model.run(images[index.to(images.device)].to(device))
+            forward = model.run(rows[index.to(images.device)].to(device))
             batch = Batch(labels[index], index, feedback)
             loss = cross_entropy(forward.logits, batch.labels)
             if penalty is not None:
@@ -110,7 +111,8 @@ def predict(model: nn.Module, images: Tensor, device: str | torch.device | None 
     """Return the logits (N, classes) of *images* (N, C, H, W), in eval mode; the model is on *device*."""
     model.eval()
     batch = batch_for_maps(images.shape[1:])
-    parts = (images[start : start + batch] for start in range(0, len(images), batch))
+    rows = Rows(images)
+    parts = (rows[start : start + batch] for start in range(0, len(images), batch))
     return torch.cat([model(part if device is None else part.to(device)) for part in parts])
 
 

@@ -59,6 +59,7 @@ def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) 
         raise UserError(
             f"{path}: damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…", "install crayon-bench again"
         )
+    _check(spec, path, _tensors(path, content))  # before its scaling is asked for: it may be no weights at all
     own = _own_scaling(content) if source != "imagenet" else Scaling.IMAGENET
     scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
     if scaling is None:
@@ -66,7 +67,6 @@ def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) 
             f"{path}: the file does not say with which input scaling it was trained",
             "say it: --set model.scaling=unit (x/255), symmetric (x/127.5 − 1) or imagenet (mean and std)",
         )
-    _check(spec, path, _tensors(path, content))
     return Weights({"source": source, "sha256": found, "scaling": scaling.value}, path)
 
 

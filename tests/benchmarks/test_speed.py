@@ -2,9 +2,7 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from statistics import median
 
 import pytest
 import torch
@@ -14,37 +12,15 @@ from crayon_bench.models import MLP
 from crayon_bench.protocol import MLPSpec, Recipe
 from crayon_bench.saliency import max_normalise
 from crayon_bench.training import fit
+from timing import note, one_thread, ratio  # noqa: F401
 
 SHAPE, CLASSES, N = (1, 28, 28), 10, 256 * 40
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    yield
-    torch.set_flush_denormal(False)
-    torch.set_num_threads(before)
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (N, *SHAPE), generator=generator, dtype=torch.uint8)
     return images, torch.randint(0, CLASSES, (N,), generator=generator)
-
-
-def ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int = 5) -> float:
-    """Median of slow / fast, the two timed in turns so that a busy machine slows both."""
-    ratios = []
-    for _ in range(rounds):
-        times = []
-        for work in (slow, fast):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-        ratios.append(times[0] / times[1])
-    return median(ratios)
 
 
 def train(penalty=None, feedback=None) -> None:
@@ -95,11 +71,6 @@ def bare_loop() -> None:
         adam.zero_grad()
         loss.backward()
         adam.step()
-
-
-def note(benchmark, **values: float) -> None:
-    benchmark.extra_info.update({name: round(value, 2) for name, value in values.items()})
-    print({name: round(value, 2) for name, value in values.items()})
 
 
 @pytest.mark.benchmark(group="training step, MLP")

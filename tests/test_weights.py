@@ -1,0 +1,226 @@
+"""``--weights``: what is refused and how, what is never executed, and what to do without any."""
+
+import os
+import pickle
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from crayon_bench.convnets import ConvNet
+from crayon_bench.protocol import CNNSpec
+
+PROTOCOL = """
+schema = 1
+name = "p"
+dataset = "celeba"
+[model]
+name = "{network}"
+[original]
+epochs = 1
+batch = 8
+lr = 1e-3
+[refine]
+epochs = 1
+batch = 8
+lr = 1e-3
+"""
+
+
+def state(network: str = "small-cnn", seed: int = 1) -> dict[str, torch.Tensor]:
+    """A state_dict with the names that a published one has."""
+    model = ConvNet(CNNSpec(name=network, weights="none"), (3, 32, 32), 2, seed)
+    tensors = model.state_dict().items()
+    return {name.removeprefix("body."): value.contiguous() for name, value in tensors if name != "kept"}
+
+
+@pytest.fixture
+def plan(cli, tmp_path):
+    """Return a function that plans runs of a network on drawn faces."""
+
+    def call(*arguments: object, network: str = "small-cnn"):
+        (tmp_path / "p.toml").write_text(PROTOCOL.format(network=network))
+        where = ["--dataset", "celeba", "--source", "standin", "--protocol", tmp_path / "p.toml", "--dry-run"]
+        return cli("run", *where, "--seeds", "1", "--methods", "train-more", *arguments)
+
+    return call
+
+
+def refused(result) -> str:
+    """The one line of a refusal."""
+    assert result.code == 2, result.err
+    assert result.out == ""
+    (line,) = result.err.strip().splitlines()
+    assert "Traceback" not in line
+    return line
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def missing(path: Path) -> None:
+    return
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def html(path: Path) -> None:
+    path.write_text("<!DOCTYPE html><title>Sign in</title>")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def other_network(path: Path) -> None:
+    torch.save(state("resnet18"), path)
+
+
+def lacks_a_key(path: Path) -> None:
+    tensors = state()
+    del tensors["3.weight"]
+    torch.save(tensors, path)
+
+
+def has_a_key_too_many(path: Path) -> None:
+    torch.save({**state(), "99.weight": torch.zeros(3)}, path)
+
+
+def other_shape(path: Path) -> None:
+    torch.save({**state(), "0.weight": torch.zeros(16, 3, 5, 5)}, path)
+
+
+def whole_numbers(path: Path) -> None:
+    torch.save({**state(), "0.weight": torch.zeros(16, 3, 3, 3, dtype=torch.int64)}, path)
+
+
+def nan(path: Path) -> None:
+    tensors = state()
+    tensors["3.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(tensors, path)
+
+
+def evil(path: Path) -> None:
+    torch.save({**state(), "x": Evil()}, path)
+
+
+def evil_of_old(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
+
+
+def whole_model(path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), path)
+
+
+def number(path: Path) -> None:
+    torch.save(3, path)
+
+
+def cut_off(path: Path) -> None:
+    save_file(state(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+WRONG = [
+    (missing, "cannot be read: No such file"),
+    (folder, "cannot be read: Is a directory"),
+    (html, "neither a safetensors file nor a state_dict"),
+    (empty, "neither a safetensors file nor a state_dict"),
+    (other_network, "do not fit the small CNN: it lacks 0.weight"),
+    (lacks_a_key, "do not fit the small CNN: it lacks 3.weight (1 missing, 0 too many)"),
+    (has_a_key_too_many, "it has 99.weight, which the network has not (0 missing, 1 too many)"),
+    (other_shape, "0.weight is (16, 3, 5, 5), not (16, 3, 3, 3)"),
+    (whole_numbers, "0.weight is torch.int64"),
+    (nan, "3.weight is not finite everywhere"),
+    (evil, "without executing it"),
+    (evil_of_old, "without executing it"),
+    (whole_model, "without executing it"),
+    (number, "not a state_dict"),
+    (cut_off, "not a readable safetensors file"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("sets", [(), ("--set", "model.scaling=unit")], ids=["scaling unknown", "scaling known"])
+def test_a_wrong_file_is_one_line_that_names_it_and_nothing_is_executed(plan, make, message, sets):
+    path = Path("given.bin")
+    make(path)
+    line = refused(plan("--weights", path, *sets))
+    assert message in line
+    assert "given.bin" in line
+    assert not Path("executed").exists()
+
+
+def test_what_would_be_executed_is_executed_by_an_ordinary_load():
+    """So that the test above can fail."""
+    evil_of_old(Path("given.bin"))
+    pickle.loads(Path("given.bin").read_bytes())
+    assert Path("executed").is_dir()
+
+
+@pytest.mark.parametrize("save", [save_file, torch.save], ids=["safetensors", "pth"])
+def test_a_file_that_does_not_name_its_scaling_asks_for_it(plan, save):
+    save(state(), "given.bin")
+    line = refused(plan("--weights", "given.bin"))
+    assert "does not say with which input scaling" in line
+    assert "--set model.scaling=unit" in line
+    result = plan("--weights", "given.bin", "--set", "model.scaling=imagenet")
+    assert result.code == 0, result.err
+
+
+def test_a_safetensors_file_may_name_its_scaling(plan):
+    save_file(state(), "given.bin", metadata={"scaling": "symmetric"})
+    assert plan("--weights", "given.bin").code == 0
+    save_file(state(), "given.bin", metadata={"scaling": "whatever"})
+    assert "does not say" in refused(plan("--weights", "given.bin"))
+
+
+@pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s}, lambda s: {f"module.{k}": v for k, v in s.items()}])
+def test_wrapped_state_dicts_are_understood(plan, wrap):
+    torch.save(wrap(state()), "given.bin")
+    assert plan("--weights", "given.bin", "--set", "model.scaling=unit").code == 0
+
+
+def test_weights_that_no_network_takes_are_an_error(cli, plan):
+    torch.save(state(), "given.bin")
+    arguments = ["--seeds", "1", "--methods", "train-more", "--weights", "given.bin", "--source", "standin"]
+    line = refused(cli("run", "--dataset", "decoymnist", *arguments, "--dry-run"))
+    assert "--weights given.bin: no network of this run takes weights" in line
+    assert "the MLP" in line
+    assert not Path("crayon-runs").exists()
+
+
+@pytest.mark.parametrize("network", ["resnet50", "resnet18", "mobilenet_v2"])
+def test_without_weights_and_network_the_error_says_how_to_get_them(plan, monkeypatch, tmp_path, network):
+    def fail(*arguments, **keywords):
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    line = refused(plan(network=network))
+    assert "could not be downloaded" in line
+    assert "Temporary failure in name resolution" in line
+    assert f"put {network}-" in line
+    assert f"from https://download.pytorch.org/models/{network}-" in line
+    assert str(tmp_path / "torch" / "hub" / "checkpoints") in line
+    assert "--weights FILE" in line
+
+
+def test_a_file_in_pytorchs_cache_is_used(plan, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *a, **k: pytest.fail("downloaded"))
+    checkpoints = tmp_path / "torch" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    torch.save(state("resnet18"), checkpoints / "resnet18-f37072fd.pth")
+    assert plan(network="resnet18").code == 0
+
+
+def test_there_are_no_imagenet_weights_of_the_small_cnn(plan):
+    assert "there are none for the small CNN" in refused(plan())
+    assert "one of: imagenet" in refused(plan("--set", "model.weights=imagnet"))
