@@ -67,7 +67,7 @@ SEGMENTATIONS = DataFile(
 )
 
 _STANDIN = "drawn birds on drawn scenes, 1st edition"
-STANDIN_SIZES = {"train": (600, 10, 10, 600), "validation": (100, 100, 100, 100), "test": (200, 200, 200, 200)}
+STANDIN_SIZES = {"train": (600, 14, 14, 600), "validation": (100, 100, 100, 100), "test": (200, 200, 200, 200)}
 """Images of each group of the stand-in. As many of both classes, unlike the published set."""
 
 
@@ -133,7 +133,7 @@ class Waterbirds(Dataset):
     pretrained: ClassVar[Mapping[str, Pretrained]] = {
         "standin": Pretrained(
             package_files("crayon_bench_plugins") / "standins" / "weights" / "birds.safetensors",
-            "9afe08b6c3ed2ce74a60e2c2c3bd62e1083e8611bb0d2707f801abce3382a087",
+            "a954d2382d16bd263366880d30763d9a838498fa869d0abb1bcc372ed16fb269",
         )
     }
     Parameters = WaterbirdsParameters
