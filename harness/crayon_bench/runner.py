@@ -435,7 +435,8 @@ def _attention(model: Classifier, images: Tensor, labels: Tensor, evidence: Evid
     """Return the mean share of the maps' total on relevant pixels: of the label's map, and of its contrast."""
     chosen = torch.arange(0, len(images), max(1, len(images) // _LOOKED_AT), device=labels.device)
     shares: dict[str, list[Tensor]] = {"saliency": [], "contrast": []}
-    for index in torch.split(chosen, batch_for_maps(images.shape[1:])):
+    # In small batches, which stay in a CPU's caches: of small images, 700 at once take 1.7 times as long as 128.
+    for index in torch.split(chosen, min(128, batch_for_maps(images.shape[1:]))):
         with method_running():
             forward = model.run(images[index.to(images.device)].to(labels.device))
             maps = {"saliency": forward.saliency(labels[index]), "contrast": forward.contrast(labels[index])}
