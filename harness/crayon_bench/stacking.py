@@ -178,8 +178,8 @@ def _rows_of(values: Sequence[Tensor], index: Tensor, work: Work) -> Tensor:
     return found
 
 
-def alike(penalties: Sequence[Penalty | None]) -> list[list[int]]:
-    """Return which penalties may stand for one another, as lists of positions.
+def alike(penalties: Sequence[Any]) -> list[list[int]]:
+    """Return which penalties (or tuples with what belongs to them) may stand for one another, as lists of positions.
 
     The methods of several runs each make a penalty of their own. Two are alike if their code is the same and what they
     have caught from around them is equal; the job is not looked at. Whatever cannot be compared counts as different:
