@@ -41,7 +41,9 @@ def content(store: Path) -> dict[str, tuple]:
 
 def stacked(store: Path) -> dict[str, int]:
     return {
-        folder.name.rsplit(".", 1)[0].removeprefix("decoymnist."): json.loads((folder / "record.json").read_text())["stacked"]
+        folder.name.rsplit(".", 1)[0].removeprefix("decoymnist."): json.loads((folder / "record.json").read_text())[
+            "stacked"
+        ]
         for folder in (store / "runs").iterdir()
     }
 
@@ -134,9 +136,10 @@ return job.fit(lambda forward, batch: batch["weight"] * forward.logits.square().
     alone = content(Path("alone"))
     assert all(found[name] == alone[name] for name in alone)
     (folder,) = Path("all/runs").glob("*.shaky.s2.*")
-    assert "Seeds 0, 1, 2 were carried out one by one, because together they failed: TrainingError" in (
-        folder / "log.txt"
-    ).read_text()
+    assert (
+        "Seeds 0, 1, 2 were carried out one by one, because together they failed: TrainingError"
+        in (folder / "log.txt").read_text()
+    )
 
 
 MISUSE = {
@@ -174,7 +177,7 @@ return job.fit(penalty, {{"weight": weight}})
     base = [*RUN, "--methods", "plain,stack,train-more", "--seeds", "2", "--plugin", plain, "--plugin", stack, *FEW]
     result = cli(*base)
     assert result.code == 0, result.err
-    assert {name: n for name, n in stacked(Path("crayon-runs")).items()} == {
+    assert stacked(Path("crayon-runs")) == {
         "plain.s0": 1, "plain.s1": 1, "stack.s0": 2, "stack.s1": 2, "train-more.s0": 2, "train-more.s1": 2,
     }  # fmt: skip
     found = {name.rsplit(".", 1)[0]: predictions for name, (_, predictions) in content(Path("crayon-runs")).items()}
@@ -259,7 +262,7 @@ def test_bits_of_a_slice_do_not_depend_on_the_stack(batch, hidden, dtype):
                 for model, seed in zip(models, seeds, strict=True)
             ]
         )
-        return {seed: model for seed, model in zip(seeds, models, strict=True)}
+        return dict(zip(seeds, models, strict=True))
 
     torch.set_num_threads(1)
     five = train_these([0, 1, 2, 3, 4])

@@ -1,13 +1,13 @@
 """Steps of training an MLP without waiting for memory: layers, cross-entropy and sums over maps, with their gradients.
 
 A map has as many values as its image, and a penalty reduces it to one number per example. Autograd would keep a
-dozen arrays of that size, and a step would wait for memory. Here each is made in a buffer, seed by seed so that it stays
-in the processor's cache, and what is left of it is D, the derivative of the number with respect to the input gradient
-G = u W, and D Wᵀ; the backward pass is then one matrix product.
+dozen arrays of that size, and a step would wait for memory. Here each is made in a buffer, seed by seed so that it
+stays in the processor's cache, and what is left of it is D, the derivative of the number with respect to the input
+gradient G = u W, and D Wᵀ; the backward pass is then one matrix product.
 
 Every function works on stacks: x (S, B, P), u (S, B, K), W (S, K, P), with P the pixels and K the width of the first
-hidden layer. Each slice of S is computed by itself: a seed's numbers do not depend, to the last bit, on which other seeds
-are computed beside it. tests/test_gradients.py compares everything here with double backward in float64.
+hidden layer. Each slice of S is computed by itself: a seed's numbers do not depend, to the last bit, on which other
+seeds are computed beside it. tests/test_gradients.py compares everything here with double backward in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _once(function: F) -> F:
-    return cast("F", once_differentiable(function))  # type: ignore[no-untyped-call]
+    return cast("F", once_differentiable(function))
 
 
 class Work:
@@ -71,7 +71,7 @@ class Work:
         if not self._begun:
             self._first.zero_()
             self._begun = True
-        self._first[..., pixels] += columns
+        self._first.index_add_(-1, pixels, columns)
         return None
 
 
@@ -139,15 +139,15 @@ class _Last(torch.autograd.Function):
 def layers(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], scale: float, work: Work
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the logits (S, B, classes) for pixels x (S, B, P), and which units of each hidden layer are on, as 1 and 0."""
-    call: Any = _First.apply  # type: ignore[no-untyped-call]
+    """Return the logits (S, B, classes) for pixels x (S, B, P), and which hidden units are on, as 1 and 0."""
+    call: Any = _First.apply
     h, gate = call(x, weights[0], biases[0], scale, work)
     gates = [gate]
-    call = _Hidden.apply  # type: ignore[no-untyped-call]
+    call = _Hidden.apply
     for W, b in zip(weights[1:-1], biases[1:-1], strict=True):
         h, gate = call(h, W, b)
         gates.append(gate)
-    call = _Last.apply  # type: ignore[no-untyped-call]
+    call = _Last.apply
     return call(h, weights[-1], biases[-1]), gates
 
 
@@ -157,7 +157,8 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         shifted = logits - logits.amax(-1, keepdim=True)
-        p = shifted.exp()
+        # Below, a probability would be no normal number, with which exp takes a hundred times as long.
+        p = shifted.clamp_min(-87.0).exp_()
         total = p.sum(-1, keepdim=True)
         ctx.save_for_backward(p.div_(total), labels)
         return total.log_().sub_(shifted.gather(-1, labels.unsqueeze(-1))).squeeze(-1)
@@ -172,7 +173,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return −log p(label), (S, B), for logits (S, B, classes)."""
-    return cast("Tensor", _CrossEntropy.apply(logits, labels))  # type: ignore[no-untyped-call]
+    return cast("Tensor", _CrossEntropy.apply(logits, labels))
 
 
 class _Pixels(torch.autograd.Function):
@@ -237,7 +238,7 @@ def _gradients(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None]:
 
 def peak_sum(u: Tensor, W: Tensor, weight: Tensor, work: Work) -> tuple[Tensor, Tensor]:
     """Return Σ_p weight · |u W| / max_p |u W|, (S, B), zero for a dead map, and which maps are dead."""
-    call: Any = _PeakSum.apply  # type: ignore[no-untyped-call]
+    call: Any = _PeakSum.apply
     return cast("tuple[Tensor, Tensor]", call(u, W, weight, work))
 
 
@@ -268,11 +269,11 @@ class _Share(torch.autograd.Function):
 
 def share_of(u: Tensor, W: Tensor, part: Tensor, work: Work) -> tuple[Tensor, Tensor]:
     """Return Σ_p part · |u W| / Σ_p |u W|, (S, B), zero for a dead map, and which maps are dead."""
-    call: Any = _Share.apply  # type: ignore[no-untyped-call]
+    call: Any = _Share.apply
     return cast("tuple[Tensor, Tensor]", call(u, W, part, work))
 
 
 def pixels_of(u: Tensor, W: Tensor, pixels: Tensor, work: Work) -> Tensor:
     """Return the columns *pixels*, int64 (k,) without repetition, of u W: (S, B, k)."""
-    call: Any = _Pixels.apply  # type: ignore[no-untyped-call]
+    call: Any = _Pixels.apply
     return cast("Tensor", call(u, W, pixels, work))

@@ -49,9 +49,7 @@ class Forward(ABC):
         """
         return self.map_of(contrast_seeds(labels, self.logits)).relu()
 
-    def peak_sum(
-        self, labels: Tensor, weight: Tensor, count_dead: Callable[[Tensor], None] | None = None
-    ) -> Tensor:
+    def peak_sum(self, labels: Tensor, weight: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
         """Return Σ_hw weight · M / max M, with M the labels' maps and *weight* (…, B, H, W): (…, B).
 
         As with :func:`~crayon_bench.saliency.max_normalise`, gradient flows through the maximum, and a dead map gives
@@ -197,9 +195,7 @@ class MLPForward(Forward):
         """|input gradient| of the labels' logits; nowhere negative as it is."""
         return self.signed(labels)
 
-    def peak_sum(
-        self, labels: Tensor, weight: Tensor, count_dead: Callable[[Tensor], None] | None = None
-    ) -> Tensor:
+    def peak_sum(self, labels: Tensor, weight: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
         """See :meth:`Forward.peak_sum`. Pixels whose maps are equally high: the first counts as the peak."""
         if not self._can_fuse:
             return super().peak_sum(labels, weight, count_dead)

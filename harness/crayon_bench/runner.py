@@ -255,9 +255,7 @@ def _carry_out(run: "Run", store: Store, registry: Registry) -> None:
     request, record = run.request, run.record
     method: Method = registry.load(Kind.METHOD, request.method)()
     parameters = method.Parameters.model_validate(request.coordinates["method"]["parameters"])
-    prepared = prepare(
-        run, store, registry, parameters, frozenset(method.asks), method.control, method.stackable
-    )
+    prepared = prepare(run, store, registry, parameters, frozenset(method.asks), method.control, method.stackable)
     job = prepared.job
     memory = PeakMemory(job.device)
     try:
@@ -372,9 +370,7 @@ def _original_model(
         fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
         return model.state_dict()
 
-    state, name, made = run.original or Artifacts(store.artifacts).get_or_make(
-        ORIGINAL, original_depends_on(c), make
-    )
+    state, name, made = run.original or Artifacts(store.artifacts).get_or_make(ORIGINAL, original_depends_on(c), make)
     run.record.artifacts.append(name)
     report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
     model = new_model(run.request, data)

@@ -12,7 +12,7 @@ network, as a stack of one; tests/test_stacking.py compares the bits.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class Training:
     own: bool = False
 
 
-def can_stack(model: nn.Module, device: torch.device) -> bool:
+def can_stack(model: nn.Module, device: torch.device) -> TypeGuard[MLP]:
     """Return whether :func:`train` can train *model*: an MLP as the harness makes it, on a CPU, all of it trained."""
     if type(model) is not MLP or device.type != "cpu":
         return False
@@ -105,7 +105,7 @@ def train(trainings: Sequence[Training]) -> None:
     weights, biases = rows.leaves[:depth], rows.leaves[depth:]
     dtype = weights[0].dtype
     pixels = [t.images.flatten(1).contiguous() for t in trainings]
-    labels, feedback = [t.labels for t in trainings], [t.feedback for t in trainings]
+    labels, feedback = torch.stack([t.labels for t in trainings]), [t.feedback for t in trainings]
     adam = torch.optim.Adam([rows.matrix], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     best: list[tuple[float, dict[str, Tensor]] | None] = [None] * S
     n = len(first.images)
@@ -118,7 +118,7 @@ def train(trainings: Sequence[Training]) -> None:
         for index in torch.split(order, recipe.batch, dim=-1):
             work.begin()
             forward = MLPForward.in_training(first.model, _rows_of(pixels, index, work), weights, biases, work)
-            batch = _Stack(_rows_of(labels, index, work), index, {}, feedback, work)
+            batch = _Stack(labels.gather(-1, index), index, {}, feedback, work)
             loss = cross_entropy(forward.logits, batch.labels)
             if penalty is not None and first.own:
                 own = Batch(batch.labels[0], index[0], first.feedback)

@@ -2,8 +2,8 @@
 
 What a record holds does not depend on it: :mod:`crayon_bench.stacking` trains each network to the same bits in any
 company. So this module only has to deal with the case in which all goes well. If anything else happens — a plugin
-raises, one seed's loss is no longer finite, a method does not keep to what ``stackable`` says — what was done is dropped
-and each seed is carried out by itself, so that the guilty one fails alone.
+raises, one seed's loss is no longer finite, a method does not keep to what ``stackable`` says — what was done is
+dropped and each seed is carried out by itself, so that the guilty one fails alone.
 """
 
 import contextlib
@@ -107,7 +107,8 @@ def perform_together(request: RunRequest, store: Store, registry: Registry) -> R
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
         note = f"Seeds {seeds} were carried out one by one, because together they failed: {reason}\n"
         del runs, error
-        return [perform(one, store, registry, note) for one in requests][0]
+        record, *_ = [perform(one, store, registry, note) for one in requests]
+        return record
     seconds = (time.perf_counter() - start) / len(runs)
     for run in runs:
         run.end(Status.OK)
@@ -269,5 +270,3 @@ class _Logs:
 def _all_logs(runs: list[Run]) -> Iterator[None]:
     with contextlib.redirect_stdout(cast("Any", _Logs(runs))):
         yield
-
-

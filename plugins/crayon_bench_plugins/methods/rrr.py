@@ -64,7 +64,7 @@ class RRR(Method):
         A = torch.from_numpy(masks.values & masks.answered[:, None, None]).to(job.device).flatten(1)
         # Elsewhere the term is zero: the gradient is computed at these pixels alone.
         pixels = torch.nonzero(A.any(0).repeat(job.images.shape[1])).squeeze(-1)
-        A = A[:, pixels % A.shape[1]]
+        A = A[:, pixels % A.shape[1]].float()
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             p = forward.logits.softmax(-1)
