@@ -249,7 +249,7 @@ def test_bits_of_a_slice_do_not_depend_on_the_stack(batch, hidden, dtype):
 
     def penalty(forward, batch):
         share, _ = forward.share_of(batch.labels, batch["weight"], whole)
-        gradient = forward.input_gradient(1 - 6 * forward.logits.softmax(-1), pixels)
+        gradient = forward.input_gradient(1 - 6 * forward.probabilities(), pixels)
         plain = forward.saliency(batch.labels).sum((-2, -1))
         return forward.peak_sum(batch.labels, batch["weight"]) - share + gradient.square().sum(-1) + 1e-3 * plain
 
@@ -285,7 +285,7 @@ def test_training_with_fused_sums_equals_training_by_autograd(hidden):
 
     def fused(forward, batch):
         share, _ = forward.share_of(batch.labels, batch["weight"], whole)
-        gradient = forward.input_gradient(1 - 5 * forward.logits.softmax(-1), pixels)
+        gradient = forward.input_gradient(1 - 5 * forward.probabilities(), pixels)
         return forward.peak_sum(batch.labels, batch["weight"]) - 3 * share + 5 * gradient.square().sum(-1)
 
     def written_out(forward, batch):

@@ -176,6 +176,29 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return cast("Tensor", _CrossEntropy.apply(logits, labels))
 
 
+class _Softmax(torch.autograd.Function):
+    """The softmax over the last dimension; see :class:`_CrossEntropy`."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        p = (logits - logits.amax(-1, keepdim=True)).clamp_min_(-87.0).exp_()
+        p.div_(p.sum(-1, keepdim=True))
+        ctx.save_for_backward(p)
+        return p
+
+    @staticmethod
+    @_once
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (p,) = ctx.saved_tensors
+        g = g * p
+        return g - p * g.sum(-1, keepdim=True)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Return the probabilities (…, classes); none is less than 1e-38."""
+    return cast("Tensor", _Softmax.apply(logits))
+
+
 class _Pixels(torch.autograd.Function):
     """The columns *pixels* of u W."""
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from crayon_bench.fused import Work, layers, peak_sum, pixels_of, share_of
+from crayon_bench.fused import Work, layers, peak_sum, pixels_of, share_of, softmax
 from crayon_bench.protocol import MLPSpec, ModelSpec
 
 
@@ -33,6 +33,10 @@ class Forward(ABC):
     def seeds(self, labels: Tensor) -> Tensor:
         """Return the combination of logits that the labels' maps are of: (…, B, classes). Here the label's logit."""
         return nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)
+
+    def probabilities(self) -> Tensor:
+        """Return the predicted probabilities of the classes: (…, B, classes)."""
+        return self.logits.softmax(-1)
 
     def signed(self, labels: Tensor) -> Tensor:
         """Return the labels' maps, which may be negative: (…, B, H, W), differentiable."""
@@ -165,6 +169,10 @@ class MLPForward(Forward):
         """Return the forward pass of a stack of one without the stack's dimension."""
         gates, weights = [gate.squeeze(0) for gate in self.gates], [W.squeeze(0) for W in self.weights]
         return MLPForward(self.logits.squeeze(0), gates, weights, self.shape, self.work)
+
+    def probabilities(self) -> Tensor:
+        """See :meth:`Forward.probabilities`."""
+        return softmax(self.logits)
 
     def _at_first_layer(self, seed: Tensor) -> Tensor:
         """Return ∂⟨seed, logits⟩/∂z of the first layer's sums z: (…, B, width)."""

@@ -75,7 +75,7 @@ _whole = torch.ones(SHAPE[1:])
 
 
 def rrr(forward, batch):
-    g = forward.input_gradient(1 - CLASSES * forward.logits.softmax(-1), _pixels)
+    g = forward.input_gradient(1 - CLASSES * forward.probabilities(), _pixels)
     return 1000 * (batch["A"] * g).square().sum(-1)
 
 

@@ -43,7 +43,8 @@ class RRR(Method):
 
     Departures: the form for convolutional networks is ours; it is not published for these data, and the input
     gradient's costs a double backward (docs/performance.md). Weight decay is Adam's, not the paper's separate term;
-    means over the batch in place of sums, the same to Adam but that weight decay weighs more. An image without an answer has A = 0.
+    means over the batch in place of sums, the same to Adam but that weight decay weighs more.
+    An image without an answer has A = 0.
     """
 
     name = "rrr"
@@ -67,7 +68,7 @@ class RRR(Method):
         A = A[:, pixels % A.shape[1]].float()
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            p = forward.logits.softmax(-1)
+            p = forward.probabilities()
             K = p.shape[-1]
             gradient = forward.input_gradient(1 - K * p, pixels)
             return parameters.lambda_ * (batch["A"] * gradient).square().sum(-1)
