@@ -191,7 +191,7 @@ class _Softmax(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Tensor:
         (p,) = ctx.saved_tensors
         g = g * p
-        return g - p * g.sum(-1, keepdim=True)
+        return cast("Tensor", g - p * g.sum(-1, keepdim=True))
 
 
 def softmax(logits: Tensor) -> Tensor:
