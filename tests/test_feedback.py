@@ -193,25 +193,25 @@ return job.model
     "takes the evidence from the runner's frame": """
 import sys
 frame = sys._getframe()
-while "data" not in frame.f_locals:
+while "prepared" not in frame.f_locals:
     frame = frame.f_back
-frame.f_locals["data"].evidence.boxes(__import__("numpy").arange(3))
+frame.f_locals["prepared"].data.evidence.boxes(__import__("numpy").arange(3))
 return job.model
 """,
     "takes the groups from the runner's frame": """
 import sys
 frame = sys._getframe()
-while "data" not in frame.f_locals:
+while "prepared" not in frame.f_locals:
     frame = frame.f_back
-frame.f_locals["data"].train.groups
+frame.f_locals["prepared"].data.train.groups
 return job.model
 """,
     "takes the test labels from the runner's frame": """
 import sys
 frame = sys._getframe()
-while "data" not in frame.f_locals:
+while "prepared" not in frame.f_locals:
     frame = frame.f_back
-frame.f_locals["data"].test.labels
+frame.f_locals["prepared"].data.test.labels
 return job.model
 """,
     "reads evidence in a thread": """

@@ -27,6 +27,11 @@ SWEEP = [
 ]
 
 
+def scores(out: str) -> str:
+    """The table of scores, without times and memory."""
+    return out.split(" Details\n")[0]
+
+
 def run_files(store: Path) -> dict[str, Path]:
     return {folder.name: folder for folder in sorted((store / "runs").iterdir()) if not folder.name.startswith(".")}
 
@@ -149,7 +154,7 @@ def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     assert "Traceback" not in out + err
     assert "the same command continues" in err
     statuses = [n[0] for n in numbers(store).values()]
-    assert statuses.count("interrupted") == 1
+    assert statuses.count("interrupted") == 2  # both seeds: they are trained together
     assert statuses.count("ok") >= 1
     done = {
         n: (f / "record.json").stat().st_mtime_ns for n, f in run_files(store).items() if numbers(store)[n][0] == "ok"
@@ -279,7 +284,7 @@ def test_damaged_records_and_artifacts_are_set_aside_and_remade(cli):
     assert "record" in again.err
     assert "artifact" in again.err
     assert "damaged" in again.err
-    assert again.out == first.out
+    assert scores(again.out) == scores(first.out)
     assert numbers(Path("crayon-runs")) == expected
 
 
@@ -434,7 +439,7 @@ RECORD_EDITS = {
 @pytest.mark.parametrize("case", RECORD_EDITS)
 def test_an_edited_record_is_damaged_and_no_command_falls_over_it(cli, case):
     base = ["run", "--dataset", "decoymnist", "--methods", "original,rrr", "--seeds", "1", *TINY]
-    expected = cli(*base).out
+    expected = scores(cli(*base).out)
     (record,) = Path("crayon-runs/runs").glob("*.rrr.*/record.json")
     record.write_text(record.read_text().replace(*RECORD_EDITS[case], 1))
     for command in (["leaderboard"], ["runs", "list"]):
@@ -442,7 +447,7 @@ def test_an_edited_record_is_damaged_and_no_command_falls_over_it(cli, case):
         assert result.code == 0
         assert "is damaged" in result.err
         assert record.exists()  # reading changes nothing
-    assert cli(*base).out == expected
+    assert scores(cli(*base).out) == expected
     assert "damaged" not in cli("leaderboard").err
 
 

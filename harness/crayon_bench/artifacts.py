@@ -3,7 +3,8 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,38 @@ class Artifacts:
 
         Who comes second while it is being made waits, and reads. A damaged one is set aside with a warning and remade.
         """
-        name = self.name(kind, coordinates)
+        return self.get_or_make_all(kind, [coordinates], lambda _: [make()])[0]
+
+    def get_or_make_all(
+        self,
+        kind: str,
+        coordinates: Sequence[Mapping[str, Any]],
+        make: Callable[[list[int]], list[dict[str, Tensor]]],
+    ) -> list[tuple[dict[str, Tensor], str, bool]]:
+        """Do the same for several: *make* is called once, with the positions of those that are missing."""
+        names = [self.name(kind, own) for own in coordinates]
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f".{name}.lock"):
-            tensors = self._read(self.root / name)
-            if tensors is not None:
-                return tensors, name, False
-            tensors = {key: value.detach().cpu().contiguous() for key, value in make().items()}
-            content = dump_tensors(tensors)
-            meta = {"coordinates": dict(coordinates), "sha256": hashlib.sha256(content).hexdigest()}
-            write_folder(
-                self.root / name, {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
-            )
-            return tensors, name, True
+        with ExitStack() as locks:
+            for name in sorted(set(names)):  # in one order everywhere, so that no two wait for each other
+                locks.enter_context(FileLock(self.root / f".{name}.lock"))
+            found = [self._read(self.root / name) for name in names]
+            missing = [number for number, tensors in enumerate(found) if tensors is None]
+            made = dict(zip(missing, make(missing) if missing else [], strict=True))
+            return [
+                (self._write(names[number], coordinates[number], made[number]), names[number], True)
+                if tensors is None
+                else (tensors, names[number], False)
+                for number, tensors in enumerate(found)
+            ]
+
+    def _write(self, name: str, coordinates: Mapping[str, Any], made: dict[str, Tensor]) -> dict[str, Tensor]:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in made.items()}
+        content = dump_tensors(tensors)
+        meta = {"coordinates": dict(coordinates), "sha256": hashlib.sha256(content).hexdigest()}
+        write_folder(
+            self.root / name, {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
+        )
+        return tensors
 
     @staticmethod
     def _read(folder: Path) -> dict[str, Tensor] | None:

@@ -3,7 +3,9 @@
 To add an executor, subclass :class:`Executor` and write ``execute``: carry out every request by calling
 ``perform(request)`` — here, in another process, on another machine — and yield each record as it is ready, in any
 order. ``perform``, requests and records hold plain data and can be sent to another process (``request.to_json()`` where
-only text can). A run's result depends on its request alone: an executor cannot change it.
+only text can). A request may name ``others``, seeds that are trained together with it; ``perform`` carries them out
+too, and their records are taken from the store: the executor need not know. A run's result depends on its request
+alone: an executor cannot change it.
 """
 
 from abc import ABC, abstractmethod

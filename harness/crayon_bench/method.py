@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crayon_bench.neurons import Neurons
     from crayon_bench.oracle import MeteredOracle
     from crayon_bench.protocol import ModelSpec, Recipe
+    from crayon_bench.stacking import Training
     from crayon_bench.training import Penalty
 
 
@@ -69,6 +70,9 @@ class Job:
     share: "Callable[[str, Callable[[], dict[str, Tensor]]], dict[str, Tensor]]"
     select: "Callable[[nn.Module], float] | None" = None
     warnings: dict[str, int] = field(default_factory=dict)
+    stacks: bool = False
+    """Whether :meth:`fit` gives its penalty shapes (S, B, …), even if S is 1; see :attr:`Method.stackable`."""
+    _later: "Callable[[Training], Classifier] | None" = None
     _dead: "Tensor | None" = None
 
     def seed(self, axis: str) -> int:
@@ -82,23 +86,37 @@ class Job:
         :mod:`crayon_bench.training`. feedback: tensors (N, …) whose rows of the batch the penalty finds as
         ``batch["name"]``.
         """
+        from crayon_bench.stacking import Training, can_stack, train
         from crayon_bench.training import fit
 
-        fit(
-            self.model,
-            self.images,
-            self.labels,
-            self.recipe,
-            order_seed=self.seed("order"),
-            penalty=penalty,
-            feedback=feedback or {},
-            on_epoch=self.on_epoch,
-            select=self.select,
-        )
-        if self._dead is not None and (dead := int(self._dead)):
+        order, own = self.seed("order"), feedback or {}
+        if self.stacks and can_stack(self.model, self.labels.device):
+            training = Training(
+                self.model, self.images, self.labels, self.recipe, order, penalty, own, self.on_epoch, self.select
+            )
+            if self._later is not None:
+                return self._later(training)
+            train([training])
+        else:
+            fit(
+                self.model,
+                self.images,
+                self.labels,
+                self.recipe,
+                order_seed=order,
+                penalty=penalty,
+                feedback=own,
+                on_epoch=self.on_epoch,
+                select=self.select,
+            )
+        self.note_dead()
+        return self.model
+
+    def note_dead(self) -> None:
+        """Put what :meth:`count_dead` counted into :attr:`warnings`."""
+        if self._dead is not None and (dead := int(self._dead.sum())):
             self.warn("dead maps in training", dead)
         self._dead = None
-        return self.model
 
     def fit_head(self, pooled: "Tensor") -> "Classifier":
         """Train the last layer of :attr:`model` alone, on pooled features of the training images, float32 (N, K).
@@ -146,8 +164,8 @@ class Job:
         return isinstance(self.model, ConvNet)
 
     def count_dead(self, dead: "Tensor") -> None:
-        """Count the dead maps of a step, bool (…); for a penalty. The sum is read once, when :meth:`fit` ends."""
-        self._dead = dead.sum() if self._dead is None else self._dead + dead.sum()
+        """Count the dead maps of a step, bool (…, B); for a penalty. The sum is read once, when :meth:`fit` ends."""
+        self._dead = dead.sum(-1) if self._dead is None else self._dead + dead.sum(-1)
 
     def shared(self, name: str, make: "Callable[[], dict[str, Tensor]]") -> "dict[str, Tensor]":
         """Return tensors that depend on the original model, its data and *name* alone, made once and kept in the store.
@@ -204,6 +222,11 @@ class Method(ABC):
     counted as feedback but named in the record."""
     baseline: ClassVar[bool] = False
     """True for what is compared with, not a mitigation: its Feedback column shows ``-``."""
+    stackable: ClassVar[bool] = False
+    """True if the seeds of a cell may be trained together, several times as fast. ``refine`` then returns what
+    ``job.fit(…)`` returned, as it is (or ``job.model`` without having trained it), and calls it once at most. The
+    penalty gets (S, B, …) where it would get (B, …), S = 1 included, and reduces over the last dimensions; it draws no
+    random numbers, and takes what depends on the seed from ``batch["name"]``, which is valid until the step ends."""
     Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
     def skip(self, setting: Setting) -> str | None:

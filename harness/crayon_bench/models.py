@@ -7,13 +7,14 @@ seeds of one cell) are computed at once. Without stacking, the leading dimension
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from crayon_bench.fused import Work, layers, peak_sum, pixels_of, share_of, softmax
 from crayon_bench.protocol import MLPSpec, ModelSpec
 
 
@@ -33,6 +34,10 @@ class Forward(ABC):
         """Return the combination of logits that the labels' maps are of: (…, B, classes). Here the label's logit."""
         return nn.functional.one_hot(labels, self.logits.shape[-1]).to(self.logits.dtype)
 
+    def probabilities(self) -> Tensor:
+        """Return the predicted probabilities of the classes: (…, B, classes)."""
+        return self.logits.softmax(-1)
+
     def signed(self, labels: Tensor) -> Tensor:
         """Return the labels' maps, which may be negative: (…, B, H, W), differentiable."""
         return self.map_of(self.seeds(labels))
@@ -48,9 +53,31 @@ class Forward(ABC):
         """
         return self.map_of(contrast_seeds(labels, self.logits)).relu()
 
-    def input_gradient(self, seed: Tensor) -> Tensor:
+    def peak_sum(self, labels: Tensor, weight: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Return Σ_hw weight · M / max M, with M the labels' maps and *weight* (…, B, H, W): (…, B).
+
+        As with :func:`~crayon_bench.saliency.max_normalise`, gradient flows through the maximum, and a dead map gives
+        zero and is counted. Faster than to write it out: an MLP keeps no map.
+        """
+        from crayon_bench.saliency import max_normalise  # here, because it needs this module
+
+        return (max_normalise(self.saliency(labels), count_dead) * weight).sum((-2, -1))
+
+    def share_of(self, labels: Tensor, part: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Σ_hw part · M / Σ_hw whole · M, (…, B), with M the labels' maps, and which maps are dead, bool (…, B).
+
+        part: (…, B, H, W). whole: (H, W). The share of a map without anything in *whole* is zero. Faster than to write
+        it out, see :meth:`peak_sum`.
+        """
+        M = self.saliency(labels).clamp_min(0)
+        total = (M * whole).sum((-2, -1))
+        dead = total <= 0
+        return (M * part).sum((-2, -1)) / total.masked_fill(dead, torch.inf), dead
+
+    def input_gradient(self, seed: Tensor, pixels: Tensor | None = None) -> Tensor:
         """Return ∂⟨seed, logits⟩/∂x with *seed* (…, B, classes) held fixed: (…, B, C, H, W) in the units of x.
 
+        pixels: int64 (k,), positions in the flattened image without repetition, for these alone: (…, B, k).
         Differentiable in the parameters, and in *seed*. Raises TypeError where there is no closed form.
         """
         raise TypeError("this network's input gradient has no closed form; use map_of or saliency")
@@ -101,8 +128,8 @@ class MLP(Classifier):
         x = images.flatten(-3).to(self.weights[0].dtype)
         if self.scale != 1.0:
             x = x * self.scale
-        gates: list[Tensor] = []
         weights, biases = list(self.weights), list(self.biases)
+        gates: list[Tensor] = []
         for W, b in zip(weights[:-1], biases[:-1], strict=True):
             z = _affine(x, W, b)
             gates.append(z > 0)
@@ -118,23 +145,53 @@ def _affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
 
 @dataclass
 class MLPForward(Forward):
-    """A forward pass of :class:`MLP`. ``gates``: which units of each hidden layer are on, bool (…, B, width)."""
+    """A forward pass of :class:`MLP`.
+
+    gates: which units of each hidden layer are on, (…, B, width), bool or 1 and 0. work: where the sums over maps are
+    computed.
+    """
 
     logits: Tensor
     gates: Sequence[Tensor]
     weights: Sequence[Tensor]
     shape: tuple[int, int, int]
+    work: Work = field(default_factory=Work)
 
-    def input_gradient(self, seed: Tensor) -> Tensor:
+    @classmethod
+    def in_training(
+        cls, model: MLP, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], work: Work
+    ) -> "MLPForward":
+        """Compute a step's forward pass of S networks like *model* over pixels x (S, B, P) of any type."""
+        logits, gates = layers(x, weights, biases, model.scale, work)
+        return cls(logits, gates, weights, model.shape, work)
+
+    def only(self) -> "MLPForward":
+        """Return the forward pass of a stack of one without the stack's dimension."""
+        gates, weights = [gate.squeeze(0) for gate in self.gates], [W.squeeze(0) for W in self.weights]
+        return MLPForward(self.logits.squeeze(0), gates, weights, self.shape, self.work)
+
+    def probabilities(self) -> Tensor:
+        """See :meth:`Forward.probabilities`."""
+        return softmax(self.logits)
+
+    def _at_first_layer(self, seed: Tensor) -> Tensor:
+        """Return ∂⟨seed, logits⟩/∂z of the first layer's sums z: (…, B, width)."""
+        u = seed
+        for W, gate in zip(reversed(self.weights[1:]), reversed(self.gates), strict=True):
+            u = (u @ W) * gate
+        return u
+
+    def input_gradient(self, seed: Tensor, pixels: Tensor | None = None) -> Tensor:
         """Closed form: u ← (u W)⊙1(z>0) from the last layer to the first.
 
         Equal to double backward for values and for gradients with respect to every weight, because the gates are
         piecewise constant. x is in the model's own units: on ``pixels = "unit"`` gradients are 255 times as large.
         """
-        u = seed
-        for W, gate in zip(reversed(self.weights[1:]), reversed(self.gates), strict=True):
-            u = (u @ W) * gate
-        gradient = u @ self.weights[0]
+        u, W = self._at_first_layer(seed), self.weights[0]
+        if pixels is not None:
+            chosen = pixels_of(u.view(-1, *u.shape[-2:]), W.view(-1, *W.shape[-2:]), pixels, self.work)
+            return chosen.view(*u.shape[:-1], len(pixels))
+        gradient = u @ W
         return gradient.view(*gradient.shape[:-1], *self.shape)
 
     def map_of(self, seed: Tensor) -> Tensor:
@@ -145,6 +202,34 @@ class MLPForward(Forward):
     def saliency(self, labels: Tensor) -> Tensor:
         """|input gradient| of the labels' logits; nowhere negative as it is."""
         return self.signed(labels)
+
+    def peak_sum(self, labels: Tensor, weight: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
+        """See :meth:`Forward.peak_sum`. Pixels whose maps are equally high: the first counts as the peak."""
+        if not self._can_fuse:
+            return super().peak_sum(labels, weight, count_dead)
+        u, W, weight = self._stacked(labels, weight)
+        value, dead = peak_sum(u, W, weight, self.work)
+        if count_dead is not None:
+            count_dead(dead.view(labels.shape))
+        return value.view(labels.shape)
+
+    def share_of(self, labels: Tensor, part: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Forward.share_of`."""
+        if not self._can_fuse or not (whole == 1).all():
+            return super().share_of(labels, part, whole)
+        value, dead = share_of(*self._stacked(labels, part), self.work)
+        return value.view(labels.shape), dead.view(labels.shape)
+
+    @property
+    def _can_fuse(self) -> bool:
+        return self.shape[0] == 1 and self.logits.dtype in (torch.float32, torch.float64)
+
+    def _stacked(self, labels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return u, W and a weight of pixels with exactly one leading dimension."""
+        u, W = self._at_first_layer(self.seeds(labels)), self.weights[0]
+        S = W.shape[0] if W.ndim == 3 else 1
+        weight = weight.to(u.dtype).expand(*labels.shape, *self.shape[1:])
+        return u.view(S, -1, u.shape[-1]), W.view(S, *W.shape[-2:]), weight.flatten(-2).view(S, labels.shape[-1], -1)
 
 
 def build_model(spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed: int) -> Classifier:

@@ -21,7 +21,7 @@ from crayon_bench.records import SCHEMA, Coordinates, Record, Status, digest, se
 from crayon_bench.store import Store
 from crayon_bench.weights import find_weights
 
-NUMERICS = 1
+NUMERICS = 2
 """Raise it when a change of the core's code changes results; it is part of every key."""
 
 FIRST = "original"
@@ -79,6 +79,8 @@ class RunRequest(Coordinates):
     weights: str | None = None
     """File of the initial weights."""
     skip: str | None = None
+    others: "list[RunRequest]" = field(default_factory=list)
+    """Other seeds of the cell, which are carried out together with this one."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -87,7 +89,8 @@ class RunRequest(Coordinates):
     @classmethod
     def from_json(cls, text: str) -> "RunRequest":
         """Return the request that :meth:`to_json` wrote."""
-        return cls(**json.loads(text))
+        raw = json.loads(text)
+        return cls(**{**raw, "others": [cls(**other) for other in raw["others"]]})
 
 
 @dataclass

@@ -118,6 +118,8 @@ class Record(Coordinates, _Part):
     started: str = ""
     finished: str = ""
     seconds: dict[str, float] = Field(default_factory=dict)
+    stacked: Annotated[int, Field(ge=1)] = 1
+    """How many seeds were trained together; *seconds* and *memory* are then the group's, divided by this number."""
     memory: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     """MiB by what. ``peak``: resident or device memory at its highest during refine. Empty: not measured."""
     attention: dict[str, float] = Field(default_factory=dict)

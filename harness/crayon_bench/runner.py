@@ -55,8 +55,10 @@ class Performer:
     """Path and content hash of each ``--plugin`` file."""
 
     def __call__(self, request: RunRequest) -> Record:
-        """Carry out one run; see :func:`perform`."""
-        return perform(request, Store(Path(self.store)), _registry(self.plugin_files))
+        """Carry out one run, together with those named in it, and return its own record; see :func:`perform`."""
+        from crayon_bench.together import perform_together  # here, because it needs this module
+
+        return perform_together(request, Store(Path(self.store)), _registry(self.plugin_files))
 
 
 @cache
@@ -67,17 +69,28 @@ def _registry(plugin_files: tuple[tuple[str, str], ...]) -> Registry:
 def sweep(requests: list[RunRequest], executor: Executor, store: Store, registry: Registry) -> Iterator[Record]:
     """Carry out the *requests* and yield their records, each of which is in the store by then."""
     files = tuple((str(file.resolve()), content_hash(file)) for file in registry.files)
-    yield from executor.execute(requests, Performer(str(store.path.resolve()), files))
+    from crayon_bench.together import put_together
+
+    units = put_together(requests, registry, executor.workers)
+    others = {unit.key: unit.others for unit in units}
+    for record in executor.execute(units, Performer(str(store.path.resolve()), files)):
+        yield record
+        for request in others.get(record.key, []):
+            found = store.find(request.coordinates, request.key)
+            if found is None:
+                raise UserError(f"store {store.path}: the record of {request.folder} is gone", "is it being changed?")
+            yield found
 
 
-def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
-    """Carry out one run, write its record to the *store* and return it.
+def perform(request: RunRequest, store: Store, registry: Registry, note: str = "") -> Record:
+    """Carry out one run by itself, write its record to the *store* and return it. *note*: begins its log.
 
     Whatever a plugin raises becomes a record with the status "failed". KeyboardInterrupt becomes one with the status
     "interrupted" and goes on. Raises UserError if the store cannot be written, or if the data do not allow the run.
     """
     call_hooks("run_started", request=request)
     run = Run(request)
+    run.log.write(note)
     try:
         if request.skip is not None:
             run.end(Status.SKIPPED, request.skip)
@@ -88,10 +101,7 @@ def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
     except UsersMistakeError as mistake:
         raise mistake.error from None
     except KeyboardInterrupt:
-        run.end(Status.INTERRUPTED, "interrupted by the user")
-        earlier = store.find(request.coordinates, request.key)
-        if earlier is None or earlier.status is not Status.OK:  # what was done is never replaced by what was not
-            store.save(run.record, None, run.log.getvalue())
+        save_interrupted(run, store)
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too: the sweep goes on
         if isinstance(error, UserError):
@@ -104,6 +114,14 @@ def perform(request: RunRequest, store: Store, registry: Registry) -> Record:
     store.save(run.record, run.predictions, run.log.getvalue())
     call_hooks("run_finished", request=request, record=run.record)
     return run.record
+
+
+def save_interrupted(run: "Run", store: Store) -> None:
+    """Write the record of a run that the user interrupted."""
+    run.end(Status.INTERRUPTED, "interrupted by the user")
+    earlier = store.find(run.request.coordinates, run.request.key)
+    if earlier is None or earlier.status is not Status.OK:  # what was done is never replaced by what was not
+        store.save(run.record, None, run.log.getvalue())
 
 
 class UsersMistakeError(Exception):
@@ -120,6 +138,8 @@ class Run:
     request: RunRequest
     log: io.StringIO = field(default_factory=io.StringIO)
     predictions: bytes | None = None
+    original: tuple[dict[str, Tensor], str, bool] | None = None
+    """The original model, where it was made or read before: tensors, name of the artifact, whether it was made."""
 
     def __post_init__(self) -> None:
         request = self.request
@@ -172,7 +192,13 @@ class Prepared:
 
 
 def prepare(
-    run: "Run", store: Store, registry: Registry, parameters: Parameters, asks: frozenset[FeedbackKind], control: bool
+    run: "Run",
+    store: Store,
+    registry: Registry,
+    parameters: Parameters,
+    asks: frozenset[FeedbackKind],
+    control: bool,
+    stackable: bool = False,
 ) -> Prepared:
     """Load the data, make or read the original model, and open the ledger."""
     request, record = run.request, run.record
@@ -181,12 +207,12 @@ def prepare(
     report = partial(print, file=run.log)
     try:
         with run.timed("data"):
-            data = _load_data(request, registry)
-        select = _selector(Selection(c["selection"]), data, device)
+            data = load_data(request, registry)
+        select = make_selector(Selection(c["selection"]), data, device)
     except UserError as error:
         raise UsersMistakeError(error) from None
-    images, labels = _to_device(data.train, device)
-    epochs = partial(_epoch_finished, request)
+    images, labels = to_device(data.train, device)
+    epochs = partial(epoch_finished, request)
 
     with run.timed("original"):
         original = _original_model(
@@ -218,8 +244,9 @@ def prepare(
         report=report,
         base_seed=request.seed,
         on_epoch=partial(epochs, "refine"),
-        share=partial(_share, record.artifacts, store.artifacts, _original_depends_on(c)),
+        share=partial(_share, record.artifacts, store.artifacts, original_depends_on(c)),
         select=select,
+        stacks=stackable,
     )
     return Prepared(job, data, ledger)
 
@@ -228,26 +255,37 @@ def _carry_out(run: "Run", store: Store, registry: Registry) -> None:
     request, record = run.request, run.record
     method: Method = registry.load(Kind.METHOD, request.method)()
     parameters = method.Parameters.model_validate(request.coordinates["method"]["parameters"])
-    prepared = prepare(run, store, registry, parameters, frozenset(method.asks), method.control)
-    job, data, ledger = prepared.job, prepared.data, prepared.ledger
-    device = job.device
-    test_images = _images(data.test.images, device)
-    memory = _PeakMemory(device)
+    prepared = prepare(run, store, registry, parameters, frozenset(method.asks), method.control, method.stackable)
+    job = prepared.job
+    memory = PeakMemory(job.device)
     try:
         with run.timed("refine"), method_running():
             refined = method.refine(job)
     finally:
         if (peak := memory.mebibytes()) is not None:
             record.memory["peak"] = peak
-        receipt = close_ledger(ledger)
-        record.feedback = Feedback(
-            total=receipt.total,
-            by_kind={kind.value: number for kind, number in receipt.by_kind.items()},
-            verdicts={kind.value: dict(tally) for kind, tally in receipt.verdicts.items()},
-            label="-" if method.baseline else feedback_label(_in_order(method, receipt.by_kind)),
-            lent={kind.value: number for kind, number in receipt.lent.items()},
-        )
-        record.warnings = dict(job.warnings)
+        close(run, method, prepared)
+    judge(run, registry, prepared, refined)
+
+
+def close(run: "Run", method: Method, prepared: Prepared) -> None:
+    """End the method's questions and note what was answered and what went wrong."""
+    receipt = close_ledger(prepared.ledger)
+    run.record.feedback = Feedback(
+        total=receipt.total,
+        by_kind={kind.value: number for kind, number in receipt.by_kind.items()},
+        verdicts={kind.value: dict(tally) for kind, tally in receipt.verdicts.items()},
+        label="-" if method.baseline else feedback_label(_in_order(method, receipt.by_kind)),
+        lent={kind.value: number for kind, number in receipt.lent.items()},
+    )
+    run.record.warnings = dict(prepared.job.warnings)
+
+
+def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> None:
+    """Note what the refined model predicts, and the metrics of that."""
+    record, job, data = run.record, prepared.job, prepared.data
+    device = job.device
+    test_images = _images(data.test.images, device)
     with run.timed("test"):
         predictions = _predict(refined, data.test, test_images, data, device)
         run.predictions = _to_parquet(data.test, predictions)
@@ -275,7 +313,8 @@ def _in_order(method: Method, counted: Any) -> list[FeedbackKind]:
 _loaded: tuple[str, LoadedData] | None = None
 
 
-def _load_data(request: RunRequest, registry: Registry) -> LoadedData:
+def load_data(request: RunRequest, registry: Registry) -> LoadedData:
+    """Return the data of a run; the last ones are kept for the next run."""
     global _loaded
     wanted = request.coordinates["dataset"]
     memo = repr(sorted(wanted.items())) + request.data_root
@@ -292,7 +331,8 @@ def _load_data(request: RunRequest, registry: Registry) -> LoadedData:
     return data
 
 
-def _to_device(split: Split, device: str) -> tuple[Tensor, Tensor]:
+def to_device(split: Split, device: str) -> tuple[Tensor, Tensor]:
+    """Return images and labels, as tensors of this run's own."""
     return _images(split.images, device), torch.tensor(split.labels, device=device)
 
 
@@ -329,22 +369,31 @@ def _original_model(
     c = run.request.coordinates
 
     def make() -> dict[str, Tensor]:
-        model = _new_model(run.request, data, pretrained=True).to(device)
+        model = new_model(run.request, data, pretrained=True).to(device)
         recipe = Recipe.model_validate(c["original"])
-        order = derive_seed(run.request.seed, "original order")
+        order = original_order(run.request)
         fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
         return model.state_dict()
 
-    state, name, made = Artifacts(store.artifacts).get_or_make("original-model", _original_depends_on(c), make)
+    state, name, made = run.original or Artifacts(store.artifacts).get_or_make(ORIGINAL, original_depends_on(c), make)
     run.record.artifacts.append(name)
     report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
-    model = _new_model(run.request, data)
+    model = new_model(run.request, data)
     model.load_state_dict(state)
     model.to(device).eval().requires_grad_(False)
     return model
 
 
-def _original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
+ORIGINAL = "original-model"
+
+
+def original_order(request: RunRequest) -> int:
+    """Return the seed of the order in which the original model sees its examples."""
+    return derive_seed(request.seed, "original order")
+
+
+def original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
+    """Return the coordinates of the original model."""
     keys = ("numerics", "dataset", "model", "weights", "original", "selection", "seed")
     depends = {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
     # Which maps are looked at changes nothing in the original model.
@@ -359,7 +408,8 @@ def _share(
     return tensors
 
 
-def _new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False) -> Classifier:
+def new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False) -> Classifier:
+    """Return the network with its initial parameters."""
     c = request.coordinates
     channels, height, width = data.train.images.shape[1:]
     spec = model_spec(c["model"])
@@ -372,7 +422,7 @@ def _new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = Fals
 
 
 def _copy(original: Classifier, request: RunRequest, data: LoadedData, device: str) -> Classifier:
-    model = _new_model(request, data)
+    model = new_model(request, data)
     model.load_state_dict(original.state_dict())
     return model.to(device)
 
@@ -382,7 +432,8 @@ _selectors: dict[int, tuple[Selection, Tensor, np.ndarray[Any, Any], np.ndarray[
 _numbers = count(1)
 
 
-def _selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Module], float] | None:
+def make_selector(rule: Selection, data: LoadedData, device: str) -> Callable[[nn.Module], float] | None:
+    """Return what scores a model by the *rule*; None if the last epoch is taken. An earlier one is void."""
     if rule is Selection.LAST:
         return None
     if data.validation is None:
@@ -426,7 +477,7 @@ def _predict(refined: Any, split: Split, images: Tensor, data: LoadedData, devic
     )
 
 
-_LOOKED_AT = 1024
+_LOOKED_AT = 256
 """How many training images :func:`_attention` looks at, evenly spread."""
 
 
@@ -504,11 +555,12 @@ def _compute_metrics(predictions: Predictions, registry: Registry, run: Run) -> 
 # surroundings
 
 
-def _epoch_finished(request: RunRequest, phase: str, epoch: int, epochs: int, loss: float) -> None:
+def epoch_finished(request: RunRequest, phase: str, epoch: int, epochs: int, loss: float) -> None:
+    """Tell the hooks."""
     call_hooks("epoch_finished", request=request, phase=phase, epoch=epoch, epochs=epochs, loss=loss)
 
 
-class _PeakMemory:
+class PeakMemory:
     """The highest memory in use from its making on: of the device on CUDA, else resident memory of the process."""
 
     def __init__(self, device: str) -> None:

@@ -67,7 +67,7 @@ SEGMENTATIONS = DataFile(
 )
 
 _STANDIN = "drawn birds on drawn scenes, 1st edition"
-STANDIN_SIZES = {"train": (600, 14, 14, 600), "validation": (100, 100, 100, 100), "test": (200, 200, 200, 200)}
+STANDIN_SIZES = {"train": (600, 6, 6, 600), "validation": (100, 100, 100, 100), "test": (200, 200, 200, 200)}
 """Images of each group of the stand-in. As many of both classes, unlike the published set."""
 
 
@@ -243,7 +243,7 @@ class Waterbirds(Dataset):
 
         if self.parameters.size != birds.SIZE[0]:
             raise UserError(
-                f"dataset.size = {self.parameters.size}: the stand-in's images are {birds.SIZE[0]} pixels wide and high",
+                f"dataset.size = {self.parameters.size}: the stand-in's images are {birds.SIZE[0]}×{birds.SIZE[0]} pixels",
                 f"use the protocol quick, --set dataset.size={birds.SIZE[0]}, or real data",
             )
         validation = STANDIN_SIZES["validation"] if self.parameters.validation else (0, 0, 0, 0)

@@ -18,10 +18,11 @@ class _Plain:
     """One line per run, and one now and then about a long run."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.number, self.spoke = total, 0, time.monotonic()
+        self.total, self.spoke = total, time.monotonic()
+        self.numbers: dict[str, int] = {}  # by key: seeds that are trained together all start before one ends
 
     def start(self, request: "RunRequest") -> None:
-        self.number += 1
+        self.numbers.setdefault(request.key, len(self.numbers) + 1)
         self.spoke = time.monotonic()
 
     def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
@@ -37,12 +38,12 @@ class _Plain:
         pass
 
     def _say(self, request: "RunRequest", text: str) -> None:
-        where = f"[{self.number}/{self.total}] {request.dataset} {request.method} seed {request.seed}"
+        where = f"[{self.numbers[request.key]}/{self.total}] {request.dataset} {request.method} seed {request.seed}"
         print(f"{where}: {text}", file=sys.stderr, flush=True)
 
 
 class _Bars:
-    """A bar for the sweep and one for the run in hand."""
+    """A bar for the sweep and one for each run in hand: several, if seeds are trained together."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -68,18 +69,20 @@ class _Bars:
             transient=True,
         )
         self.sweep = self.progress.add_task("runs", total=total)
-        self.run: Any = None
+        self.runs: dict[str, Any] = {}
         self.progress.start()
 
     def start(self, request: "RunRequest") -> None:
-        self.run = self.progress.add_task(f"{request.dataset} {request.method} seed {request.seed}", total=None)
+        if request.key not in self.runs:  # a run may start again, by itself
+            text = f"{request.dataset} {request.method} seed {request.seed}"
+            self.runs[request.key] = self.progress.add_task(text, total=None)
 
     def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
         text = f"{request.dataset} {request.method} seed {request.seed}: {phase}, loss {loss:.4g}"
-        self.progress.update(self.run, completed=epoch, total=epochs, description=text)
+        self.progress.update(self.runs[request.key], completed=epoch, total=epochs, description=text)
 
     def end(self, request: "RunRequest", record: "Record") -> None:
-        self.progress.remove_task(self.run)
+        self.progress.remove_task(self.runs.pop(request.key))
         self.progress.advance(self.sweep)
         if _is_news(record):
             line = f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}"

@@ -8,7 +8,6 @@ from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.method import Job, Method
 from crayon_bench.models import Classifier, Forward
 from crayon_bench.parameters import Parameters
-from crayon_bench.saliency import max_normalise
 from crayon_bench.training import Batch
 
 
@@ -51,6 +50,7 @@ class CrayonAttention(Method):
     summary = "yes-no feedback on saliency maps steers attention"
     source = "CRAYON paper, §3.2"
     asks = (FeedbackKind.MAP_VERDICT,)
+    stackable = True
     Parameters = CrayonAttentionParameters
 
     def refine(self, job: Job) -> Classifier:
@@ -79,7 +79,6 @@ def steer(job: Job, parameters: CrayonAttentionParameters) -> Classifier:
     weight = alpha[:, None, None] * (1 - M) + beta[:, None, None] * M
 
     def penalty(forward: Forward, batch: Batch) -> Tensor:
-        M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
-        return (M_ * batch["weight"]).sum((-2, -1))
+        return forward.peak_sum(batch.labels, batch["weight"], job.count_dead)  # Σ_hw M′ · weight
 
     return job.fit(penalty, {"weight": weight})

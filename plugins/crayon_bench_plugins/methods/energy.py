@@ -40,6 +40,7 @@ class EnergyLoss(Method):
     summary = "bounding boxes, inside which attention is kept"
     source = "Rao et al. 2023"
     asks = (FeedbackKind.BOX,)
+    stackable = True
     Parameters = EnergyParameters
 
     def refine(self, job: Job) -> Classifier:
@@ -61,11 +62,8 @@ class EnergyLoss(Method):
         answered = torch.from_numpy(boxes.answered).to(job.device)
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            M_ = forward.saliency(batch.labels).clamp_min(0)
-            total = (M_ * everywhere).sum((-2, -1))
-            dead = total <= 0
+            share, dead = forward.share_of(batch.labels, batch["inside"], everywhere)
             job.count_dead(dead)
-            share = (M_ * batch["inside"]).sum((-2, -1)) / total.masked_fill(dead, torch.inf)
             return parameters.lambda_ * (1 - share) * (batch["answered"] & ~dead)
 
         return job.fit(penalty, {"inside": inside, "answered": answered})

@@ -13,6 +13,7 @@ class Original(Method):
     source = "CRAYON paper, §4.2"
     trains = False
     baseline = True
+    stackable = True
 
     def refine(self, job: Job) -> Classifier:
         """Return the original model unchanged."""

@@ -43,7 +43,8 @@ class RRR(Method):
 
     Departures: the form for convolutional networks is ours; it is not published for these data, and the input
     gradient's costs a double backward (docs/performance.md). Weight decay is Adam's, not the paper's separate term;
-    means over the batch in place of sums, the same to Adam but that weight decay weighs more. An image without an answer has A = 0.
+    means over the batch in place of sums, the same to Adam but that weight decay weighs more.
+    An image without an answer has A = 0.
     """
 
     name = "rrr"
@@ -51,6 +52,7 @@ class RRR(Method):
     summary = "maps of irrelevant pixels, where the input gradient is kept small"
     source = "Ross, Hughes and Doshi-Velez 2017"
     asks = (FeedbackKind.IRRELEVANT_MASK,)
+    stackable = True
     Parameters = RRRParameters
 
     def refine(self, job: Job) -> Classifier:
@@ -60,13 +62,16 @@ class RRR(Method):
         if job.has_feature_maps:
             return self._on_feature_maps(job, parameters)
         masks = job.oracle.irrelevant_masks(torch.arange(len(job.images)).numpy())
-        A = torch.from_numpy(masks.values & masks.answered[:, None, None]).to(job.device)
+        A = torch.from_numpy(masks.values & masks.answered[:, None, None]).to(job.device).flatten(1)
+        # Elsewhere the term is zero: the gradient is computed at these pixels alone.
+        pixels = torch.nonzero(A.any(0).repeat(job.images.shape[1])).squeeze(-1)
+        A = A[:, pixels % A.shape[1]].float()
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            p = forward.logits.softmax(-1)
+            p = forward.probabilities()
             K = p.shape[-1]
-            gradient = forward.input_gradient(1 - K * p)
-            return parameters.lambda_ * (batch["A"].unsqueeze(-3) * gradient).square().sum((-3, -2, -1))
+            gradient = forward.input_gradient(1 - K * p, pixels)
+            return parameters.lambda_ * (batch["A"] * gradient).square().sum(-1)
 
         return job.fit(penalty, {"A": A})
 

@@ -11,6 +11,7 @@ class TrainMore(Method):
     title = "Train More"
     summary = "the fine-tuning recipe without feedback"
     source = "CRAYON paper, §4.2"
+    stackable = True
 
     def refine(self, job: Job) -> Classifier:
         """Train further."""
