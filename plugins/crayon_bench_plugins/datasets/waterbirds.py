@@ -67,8 +67,8 @@ SEGMENTATIONS = DataFile(
 )
 
 _STANDIN = "drawn birds on drawn scenes, 1st edition"
-STANDIN_SIZES = {"train": (600, 6, 6, 600), "validation": (100, 100, 100, 100), "test": (200, 200, 200, 200)}
-"""Images of each group of the stand-in. As many of both classes, unlike the published set."""
+STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = 600, 100, 200
+"""The stand-in's images of each group, in training of each of the two frequent ones; as many of both classes."""
 
 
 class WaterbirdsParameters(Parameters):
@@ -79,6 +79,13 @@ class WaterbirdsParameters(Parameters):
         default="published",
         description='"corrected": Eastern Towhee, Western Meadowlark and Western Wood Pewee are landbirds, which the '
         "published labels call waterbirds; their groups follow",
+    )
+    standin_minority: int = Field(
+        default=6,
+        ge=0,
+        le=10_000,
+        description="stand-in alone: training images of landbirds on water, and of waterbirds on land; there are 600 of"
+        " each of the other two groups",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
 
@@ -243,11 +250,17 @@ class Waterbirds(Dataset):
 
         if self.parameters.size != birds.SIZE[0]:
             raise UserError(
-                f"dataset.size = {self.parameters.size}: the stand-in's images are {birds.SIZE[0]}×{birds.SIZE[0]} pixels",
+                f"dataset.size = {self.parameters.size}: the stand-in's images have {birds.SIZE[0]} pixels a side",
                 f"use the protocol quick, --set dataset.size={birds.SIZE[0]}, or real data",
             )
-        validation = STANDIN_SIZES["validation"] if self.parameters.validation else (0, 0, 0, 0)
-        return splits.standin_birds({**STANDIN_SIZES, "validation": validation})
+        rare = self.parameters.standin_minority
+        return splits.standin_birds(
+            {
+                "train": (STANDIN_MAJORITY, rare, rare, STANDIN_MAJORITY),
+                "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * 4,
+                "test": [STANDIN_TEST] * 4,
+            }
+        )
 
     def _images(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size

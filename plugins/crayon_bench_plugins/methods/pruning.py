@@ -31,8 +31,8 @@ class CrayonPruning(Method):
     is trained on. As the body does not change, its pooled features GAP(A) are computed once, in eval mode, and the
     layer is trained on an N × K matrix.
 
-    Departures: the paper does not give the patches' size; here it is the cells at most ``radius`` away from the maximum,
-    clipped to the image. A neuron that is active on no training image has no patches: it is not asked about, is pruned,
+    Departures: the paper does not give the patches' size; here it is the cells at most ``radius`` away from the
+    maximum, clipped to the image. A neuron that is active on no training image has no patches: it is not asked about, is pruned,
     and is counted as a warning. If no neuron is judged relevant, nothing is pruned, with a warning.
     """
 
