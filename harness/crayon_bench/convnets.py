@@ -59,8 +59,8 @@ class ConvNet(Classifier):
             raise ValueError(f"{spec.title} takes images with 3 channels, not {shape[0]}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.body: nn.Module = _BODIES[spec.name](spec.output_stride)
-            channels = _CHANNELS[spec.name]
+            self.body: nn.Module = _BODIES[spec.name](spec)
+            channels = _CHANNELS[spec.name] if spec.cut is None else _CUT_CHANNELS[spec.cut]
             self.head = nn.Linear(channels, classes)
         self.contrasted = spec.maps == "contrast"
         self.register_buffer("kept", torch.ones(channels))
@@ -156,11 +156,14 @@ class _ResNetBody(nn.Module):
 
 
 class _MobileNetBody(nn.Module):
-    """torchvision's MobileNetV2 without its classifier, under the same names."""
+    """torchvision's MobileNetV2 without its classifier, under the same names; see ``cut`` in the specification."""
 
-    def __init__(self, net: MobileNetV2, output_stride: int | None) -> None:
+    def __init__(self, net: MobileNetV2, output_stride: int | None, cut: int | None) -> None:
         super().__init__()
         self.features = net.features
+        if cut is not None:
+            # A block's output is linear; its expansion, a 1×1 convolution to more channels, ends with a ReLU.
+            self.features = nn.Sequential(*net.features[:cut], _Expansion(net.features[cut]))
         stride, dilation = 1, 1
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
@@ -179,6 +182,18 @@ class _MobileNetBody(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         A: Tensor = self.features(x)
+        return A
+
+
+class _Expansion(nn.Module):
+    """The first convolution of an inverted residual, under the same name."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(next(block.conv.children()))  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        A: Tensor = self.conv(x)
         return A
 
 
@@ -205,10 +220,11 @@ def _resnet(make: Callable[..., ResNet], output_stride: int | None) -> nn.Module
     )
 
 
-_BODIES: dict[str, Callable[[int | None], nn.Module]] = {
-    "resnet18": lambda stride: _resnet(resnet18, stride),
-    "resnet50": lambda stride: _resnet(resnet50, stride),
-    "mobilenet_v2": lambda stride: _MobileNetBody(mobilenet_v2(weights=None), stride),
-    "small-cnn": lambda stride: _SmallBody(),
+_BODIES: dict[str, Callable[[CNNSpec], nn.Module]] = {
+    "resnet18": lambda spec: _resnet(resnet18, spec.output_stride),
+    "resnet50": lambda spec: _resnet(resnet50, spec.output_stride),
+    "mobilenet_v2": lambda spec: _MobileNetBody(mobilenet_v2(weights=None), spec.output_stride, spec.cut),
+    "small-cnn": lambda spec: _SmallBody(),
 }
 _CHANNELS = {"resnet18": 512, "resnet50": 2048, "mobilenet_v2": 1280, "small-cnn": 64}
+_CUT_CHANNELS = {4: 144, 7: 192, 14: 576}

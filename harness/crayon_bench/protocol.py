@@ -104,6 +104,12 @@ class CNNSpec(Parameters):
         " dilations: the same weights on a finer grid (mobilenet_v2 and resnet50)",
     )
 
+    cut: Literal[4, 7, 14] | None = Field(
+        default=None,
+        description="mobilenet_v2 alone: the last feature map is the expansion of this block, of 17, in place of the"
+        " whole network's: stride 4, 8 or 16 and a receptive field of 19, 59 or 267 pixels",
+    )
+
     @property
     def has_feature_maps(self) -> bool:
         """Whether it has convolutional channels."""
@@ -139,6 +145,8 @@ def model_spec(values: Mapping[str, Any], where: str = "model") -> ModelSpec:
         spec.name == "small-cnn" or (spec.name == "resnet18" and spec.output_stride != 32)
     ):
         raise UserError(f"{where}.output_stride = {spec.output_stride}: {spec.title}'s own cannot be changed")
+    if spec.cut is not None and (spec.name != "mobilenet_v2" or spec.output_stride is not None):
+        raise UserError(f"{where}.cut = {spec.cut}: this is for mobilenet_v2 with its own strides alone")
     return spec
 
 

@@ -155,6 +155,10 @@ def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str
     counters = [name for name in wanted if name.endswith("num_batches_tracked")]
     for name in counters:  # absent from files of old; it plays no part
         body.setdefault(name, torch.zeros((), dtype=torch.long))
+    if spec.cut is not None:  # what was cut off may be in the file
+        with torch.device("meta"):
+            whole = ConvNet(spec.model_copy(update={"cut": None}), (3, 64, 64), 2, seed=0).body.state_dict()
+        body = {name: value for name, value in body.items() if name in wanted or name not in whole}
     missing = [name for name in wanted if name not in body]
     unknown = [name for name in body if name not in wanted]
     if missing or unknown:
