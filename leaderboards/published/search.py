@@ -1,9 +1,10 @@
-"""The search behind the protocol celeba-half: three values of one parameter for every method, by the validation split.
+"""The search behind the protocol celeba-half: four values of one weight for every method, by the validation split.
 
 ``python leaderboards/published/search.py STORE [OPTIONS OF RUN …]`` carries out the missing runs and prints a table. Of
 the records it reads the field ``validation`` alone; it never looks at the test split.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from crayon_bench.cli import invoke
 from crayon_bench.records import Status
 from crayon_bench.store import Store
 
-VALUES = ("1.0", "10.0", "100.0")
+VALUES = ("0.1", "1.0", "10.0", "100.0")
 SEARCH = {
     "energy": ("lambda",),
     "crayon-attention": ("alpha", "beta"),
@@ -33,6 +34,8 @@ def main() -> None:
     trials = [("original", ()), ("train-more", ())]
     trials += [(method, (("lr", lr),)) for method in ("crayon-pruning", "random-pruning") for lr in HEADS]
     trials += [(method, tuple((name, v) for name in names)) for v in VALUES for method, names in SEARCH.items()]
+    if only := os.environ.get("ONLY"):  # for two searches side by side
+        trials = [trial for trial in trials if trial[0] in only.split(",")]
     for method, values in trials:
         sets = [part for name, value in values for part in ("--set", f"{method}.{name}={value}")]
         invoke([*base, *options, "--methods", method, *sets])
