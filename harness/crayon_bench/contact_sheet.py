@@ -1,4 +1,4 @@
-"""A contact sheet: the first images of every class, training on the left, test on the right."""
+"""A contact sheet: the first images of every group, or class, training on the left, test on the right."""
 
 import io
 
@@ -7,30 +7,37 @@ from PIL import Image, ImageDraw, ImageFont
 
 from crayon_bench.dataset import Found, LoadedData, Source, Split
 
-_MARGIN, _HEAD, _LABEL, _GAP = 8, 40, 70, 24
+_MARGIN, _HEAD, _GAP = 8, 40, 24
+_FEW = 8
+"""Up to so many groups have a row each; where there are more, classes have."""
 
 
-def draw(title: str, found: Found, data: LoadedData, per_class: int) -> bytes:
-    """Return the sheet as PNG bytes: a row per class, *per_class* images of each split, at least 48 pixels wide."""
-    height, width = data.train.images.shape[2:]
-    scale = max(1, -(-48 // width))
+def draw(title: str, found: Found, data: LoadedData, per_row: int) -> bytes:
+    """Return the sheet as PNG bytes: *per_row* images of each split in a row, at least 48 pixels wide, colour 96."""
+    channels, height, width = data.train.images.shape[1:]
+    scale = max(1, -(-(48 if channels == 1 else 96) // width))
     cell_w, cell_h = width * scale + 4, height * scale + 4
-    block = per_class * cell_w
-    classes = len(data.class_names)
-    sheet = Image.new("RGB", (_MARGIN * 2 + _LABEL + 2 * block + _GAP, _HEAD + classes * cell_h + _MARGIN), "#bcd0e6")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    by_group = len(data.group_names) <= _FEW
+    names = data.group_names if by_group else tuple(f"class {name}" for name in data.class_names)
+    font = ImageFont.load_default()
+    label_w = max(70, *(int(font.getlength(name)) + 12 for name in names))
+    block = per_row * cell_w
+    size = (_MARGIN * 2 + label_w + 2 * block + _GAP, _HEAD + len(names) * cell_h + _MARGIN)
+    sheet = Image.new("RGB", size, "#bcd0e6")
+    pen = ImageDraw.Draw(sheet)
     kind = (
         "STAND-IN data" if found.source is Source.STANDIN else "real data" + ("" if found.verified else ", UNVERIFIED")
     )
     pen.text((_MARGIN, 4), f"{title}, {kind}", fill="black", font=font)
-    for number, (name, split) in enumerate((("training", data.train), ("test", data.test))):
-        left = _MARGIN + _LABEL + number * (block + _GAP)
-        pen.text((left, 20), name, fill="black", font=font)
-        for label, class_name in enumerate(data.class_names):
-            top = _HEAD + label * cell_h
+    for number, (split_name, split) in enumerate((("training", data.train), ("test", data.test))):
+        left = _MARGIN + label_w + number * (block + _GAP)
+        pen.text((left, 20), split_name, fill="black", font=font)
+        for row, name in enumerate(names):
+            top = _HEAD + row * cell_h
             if number == 0:
-                pen.text((_MARGIN, top + cell_h // 2 - 6), f"class {class_name}", fill="black", font=font)
-            for column, position in enumerate(np.flatnonzero(split.labels == label)[:per_class]):
+                pen.text((_MARGIN, top + cell_h // 2 - 6), name, fill="black", font=font)
+            members = np.flatnonzero((split.groups if by_group else split.labels) == row)[:per_row]
+            for column, position in enumerate(members):
                 picture = _picture(split, int(position)).resize(
                     (width * scale, height * scale), Image.Resampling.NEAREST
                 )

@@ -274,8 +274,13 @@ def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
     return {"name": plugin.name, "version": plugin.version, **({"file": file} if file else {})}
 
 
+def default_protocol(found: Found) -> str:
+    """Return the name of the protocol that is used without ``--protocol``."""
+    return "paper" if found.source is Source.REAL else "quick"
+
+
 def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list[tuple[str, str]]) -> Protocol:
-    name = options.protocol or ("paper" if found.source is Source.REAL else "quick")
+    name = options.protocol or default_protocol(found)
     folder = dataset.protocols()
     is_file = name.endswith(".toml") or "/" in name or "\\" in name
     if is_file:

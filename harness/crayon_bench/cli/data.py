@@ -196,7 +196,11 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
 @click.argument("name")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
 @click.option(
-    "--per-class", type=click.IntRange(1, 50), default=8, show_default=True, help="Images of a class and split."
+    "--per-class",
+    type=click.IntRange(1, 50),
+    default=8,
+    show_default=True,
+    help="Images of a group (or class) and split.",
 )
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @data_root_option
@@ -211,13 +215,16 @@ def show(
     sets: tuple[str, ...],
     plugin_files: tuple[Path, ...],
 ) -> None:
-    """Draw a contact sheet of data set NAME: the first images of each class, training left, test right."""
+    """Draw a contact sheet of data set NAME: the first images of each group, training left, test right.
+
+    Where there are more than eight groups, rows are classes. Parameters are those of the default protocol."""
     from crayon_bench.contact_sheet import draw
     from crayon_bench.data_files import default_root
     from crayon_bench.dataset import Source
     from crayon_bench.files import write_file
     from crayon_bench.parameters import validated
-    from crayon_bench.protocol import parse_set, parse_value
+    from crayon_bench.plan import default_protocol
+    from crayon_bench.protocol import load_protocol, parse_set, parse_value
 
     dataset = _dataset(name, plugin_files)
     values = {}
@@ -226,8 +233,11 @@ def show(
         if section != "dataset":
             raise UserError(f"--set {key}={value}: only dataset.PARAMETER changes what is shown")
         values[parameter] = parse_value(value)
-    parameters = validated(dataset.Parameters, values, "dataset")
     found = dataset.find(data_root or default_root(), Source(source), strict=data_root is None)
+    folder = dataset.protocols()
+    if folder is not None and (file := folder / f"{default_protocol(found)}.toml").is_file():
+        values = {**load_protocol(file).dataset_parameters, **values}
+    parameters = validated(dataset.Parameters, values, "dataset")
     sheet = draw(dataset.title, found, dataset(parameters).load(found), per_class)
     try:
         write_file(output, sheet)
