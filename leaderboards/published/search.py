@@ -1,11 +1,13 @@
 """The search behind the protocol celeba-half: the same four trials of its weight for every method, by validation alone.
 
-``python leaderboards/published/search.py STORE [OPTIONS OF RUN …]`` carries out the missing runs, seed 0, and prints a
-table. Each weight is tried at 0.1 and at 1; then at 3 and 30 if 1 was better, else at 0.03 and 0.3. Better is the higher
-worst-group accuracy on the validation split, then the higher mean accuracy. Of the records it reads the field
+``python leaderboards/published/search.py STORE [OPTIONS OF RUN …]`` carries out the missing runs, seed 0, and prints
+a table. Each weight is tried at 0.1 and at 1; then at 3 and 30 if 1 was better, else at 0.03 and 0.3. Better is the
+higher worst-group accuracy on the validation split, then the higher mean accuracy. Of the records it reads the field
 ``validation``; it never looks at the test split. Pruning has no weight: three learning rates of the last layer.
 """
 
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -49,7 +51,8 @@ def main() -> None:
 
     def run(method: str, sets: list[tuple[str, str]]) -> None:
         pairs = [part for name, value in sets for part in ("--set", f"{method}.{name}={value}")]
-        invoke([*base, *options, "--methods", method, *pairs])
+        with contextlib.redirect_stdout(io.StringIO()):  # the table of the test split
+            invoke([*base, *options, "--methods", method, *pairs])
 
     methods = ["original", "train-more", *HEADS, *WEIGHTS]
     if only := os.environ.get("ONLY"):  # for two searches side by side

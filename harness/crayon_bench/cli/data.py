@@ -217,7 +217,8 @@ def show(
 ) -> None:
     """Draw a contact sheet of data set NAME: the first images of each group, training left, test right.
 
-    Where there are more than eight groups, rows are classes. Parameters are those of the default protocol."""
+    Where there are more than eight groups, rows are classes. Parameters are those of the default protocol.
+    """
     from crayon_bench.contact_sheet import draw
     from crayon_bench.data_files import default_root
     from crayon_bench.dataset import Source
