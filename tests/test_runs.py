@@ -332,7 +332,7 @@ def test_records_name_everything(cli):
     assert c["dataset"]["source"] == "standin"
     assert c["method"] == {
         "name": "rrr", "version": 1, "parameters": {"lambda": 7.0},
-        "recipe": {"epochs": 1, "batch": 32, "lr": 1e-3, "lr_decay": 0.95, "weight_decay": 1e-4},
+        "recipe": {"epochs": 1, "batch": 32, "lr": 1e-3, "lr_decay": 0.95, "milestones": [], "weight_decay": 1e-4},
     }  # fmt: skip
     assert (c["seed"], c["selection"], c["budget"], c["weights"]) == (0, "last", None, None)
     assert record["overrides"] == {"original.epochs": 1, "refine.epochs": 1, "rrr.lambda": 7}
