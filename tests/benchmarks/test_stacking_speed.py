@@ -13,7 +13,8 @@ from torch import nn
 from crayon_bench.models import MLP
 from crayon_bench.protocol import MLPSpec, Recipe
 from crayon_bench.stacking import Training, train
-from test_speed import CLASSES, MAPS, SHAPE, N, _one_thread, data, note, ratio  # noqa: F401
+from test_speed import CLASSES, MAPS, SHAPE, N, data
+from timing import note, one_thread, ratio  # noqa: F401
 
 SEEDS = 5
 
