@@ -469,8 +469,8 @@ submission to ICML, Table 1
   Waterbirds: Mean ± sample standard deviation over 3 seeds. #FB: answers that were counted. Setting 1cc7aaca.
   Worst group: the one that most often had the lowest accuracy, the number of its test examples, and in how many of the seeds; tied: another
 one was as often.
-  Seconds: mean over seeds of the method's own refine step, without the original model; what methods share, such as maps, is counted where
-it was made first.
+  Seconds: mean over seeds of the method's own refine step and of making what it shares with other methods, such as maps, whichever of them
+made it; without the original model.
   Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined.
 """
 

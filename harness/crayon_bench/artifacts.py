@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,18 +53,30 @@ class Artifacts:
                 locks.enter_context(FileLock(self.root / f".{name}.lock"))
             found = [self._read(self.root / name) for name in names]
             missing = [number for number, tensors in enumerate(found) if tensors is None]
+            start = time.perf_counter()
             made = dict(zip(missing, make(missing) if missing else [], strict=True))
+            seconds = (time.perf_counter() - start) / max(1, len(missing))
             return [
-                (self._write(names[number], coordinates[number], made[number]), names[number], True)
+                (self._write(names[number], coordinates[number], made[number], seconds), names[number], True)
                 if tensors is None
                 else (tensors, names[number], False)
                 for number, tensors in enumerate(found)
             ]
 
-    def _write(self, name: str, coordinates: Mapping[str, Any], made: dict[str, Tensor]) -> dict[str, Tensor]:
+    def seconds(self, name: str) -> float:
+        """Return how long it took to make the artifact *name*; 0 where that was not noted."""
+        return float(read_json(self.root / name / "meta.json").get("seconds", 0.0))
+
+    def _write(
+        self, name: str, coordinates: Mapping[str, Any], made: dict[str, Tensor], seconds: float
+    ) -> dict[str, Tensor]:
         tensors = {key: value.detach().cpu().contiguous() for key, value in made.items()}
         content = dump_tensors(tensors)
-        meta = {"coordinates": dict(coordinates), "sha256": hashlib.sha256(content).hexdigest()}
+        meta = {
+            "coordinates": dict(coordinates),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "seconds": round(seconds, 3),
+        }
         write_folder(
             self.root / name, {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
         )

@@ -29,7 +29,12 @@ class Recipe(Parameters):
     """How a network is trained, by Adam on the mean cross-entropy of a batch."""
 
     epochs: int = Field(ge=0, le=100_000, description="passes over the training set")
-    batch: int = Field(ge=1, le=1_000_000, description="examples per step")
+    batch: int = Field(
+        ge=1,
+        le=1_000_000,
+        description="examples per step; with batch normalisation, a last step of one example is joined to the one"
+        " before it",
+    )
     lr: float = Field(gt=0, le=10, description="learning rate of Adam")
     lr_decay: float = Field(default=1.0, gt=0, le=1, description="factor on lr after every epoch, or see milestones")
     milestones: list[Annotated[int, Field(ge=1)]] = Field(
@@ -109,6 +114,10 @@ class CNNSpec(Parameters):
         description="mobilenet_v2 alone: the last feature map is the expansion of this block, of 17, in place of the"
         " whole network's: stride 4, 8 or 16 and a receptive field of 19, 59 or 267 pixels",
     )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values without those that are None: an option that is added later changes no older key."""
+        return {name: value for name, value in super().to_dict().items() if value is not None}
 
     @property
     def has_feature_maps(self) -> bool:

@@ -140,6 +140,8 @@ class Run:
     predictions: bytes | None = None
     original: tuple[dict[str, Tensor], str, bool] | None = None
     """The original model, where it was made or read before: tensors, name of the artifact, whether it was made."""
+    apart: float = 0.0
+    """Seconds spent on making or reading shared artifacts, which are noted apart."""
 
     def __post_init__(self) -> None:
         request = self.request
@@ -177,9 +179,9 @@ class Run:
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
         """Note how long *what* takes."""
-        start = time.perf_counter()
+        start, apart = time.perf_counter(), self.apart
         yield
-        self.record.seconds[what] = round(time.perf_counter() - start, 3)
+        self.record.seconds[what] = round(time.perf_counter() - start - (self.apart - apart), 3)
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def prepare(
     stackable: bool = False,
 ) -> Prepared:
     """Load the data, make or read the original model, and open the ledger."""
-    request, record = run.request, run.record
+    request = run.request
     c = request.coordinates
     device = resolve_device(request.device)
     report = partial(print, file=run.log)
@@ -244,7 +246,7 @@ def prepare(
         report=report,
         base_seed=request.seed,
         on_epoch=partial(epochs, "refine"),
-        share=partial(_share, record.artifacts, store.artifacts, original_depends_on(c)),
+        share=partial(_share, run, store.artifacts, original_depends_on(c)),
         select=select,
         stacks=stackable,
     )
@@ -300,7 +302,7 @@ def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> N
             values = _compute_metrics(seen, registry, run).items()
             record.validation = {name: value.value for name, value in values if value.value is not None}
         if data.evidence.has("relevant_masks") and isinstance(refined, Classifier):
-            record.attention = _attention(refined, job.images, job.labels, data.evidence)
+            record.attention = _attention(refined, data.train, device, data.evidence)
 
 
 def _in_order(method: Method, counted: Any) -> list[FeedbackKind]:
@@ -401,10 +403,14 @@ def original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
 
 
 def _share(
-    used: list[str], root: Path, original: dict[str, Any], name: str, make: Callable[[], dict[str, Tensor]]
+    run: Run, root: Path, original: dict[str, Any], name: str, make: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
-    tensors, folder, _ = Artifacts(root).get_or_make("shared", {"original": original, "name": name}, make)
-    used.append(folder)
+    start, artifacts = time.perf_counter(), Artifacts(root)
+    tensors, folder, _ = artifacts.get_or_make("shared", {"original": original, "name": name}, make)
+    run.record.artifacts.append(folder)
+    # What it took whoever made it, so that a method's time does not depend on which one came first.
+    run.record.seconds["shared"] = round(run.record.seconds.get("shared", 0.0) + artifacts.seconds(folder), 3)
+    run.apart += time.perf_counter() - start
     return tensors
 
 
@@ -482,18 +488,21 @@ _LOOKED_AT = 256
 
 
 @torch.no_grad()
-def _attention(model: Classifier, images: Tensor, labels: Tensor, evidence: Evidence) -> dict[str, float]:
+def _attention(model: Classifier, split: Split, device: str, evidence: Evidence) -> dict[str, float]:
     """Return the mean share of the maps' total on relevant pixels: of the label's map, and of its contrast."""
-    chosen = torch.arange(0, len(images), max(1, len(images) // _LOOKED_AT), device=labels.device)
+    chosen = torch.linspace(0, len(split) - 1, min(len(split), _LOOKED_AT)).round().long()
     shares: dict[str, list[Tensor]] = {"saliency": [], "contrast": []}
     # In small batches, which stay in a CPU's caches: of small images, 700 at once take 1.7 times as long as 128.
-    for index in torch.split(chosen, min(128, batch_for_maps(images.shape[1:]))):
+    for index in torch.split(chosen, min(128, batch_for_maps(split.images.shape[1:]))):
+        # The split's own images: a method may have changed those that it was given.
+        images = torch.from_numpy(np.array(split.images[index.numpy()])).to(device)
+        labels = torch.from_numpy(split.labels[index.numpy()]).to(device)
         with method_running():
-            forward = model.run(images[index.to(images.device)].to(labels.device))
-            maps = {"saliency": forward.saliency(labels[index]), "contrast": forward.contrast(labels[index])}
-        masks = torch.from_numpy(np.ascontiguousarray(evidence.relevant_masks(index.cpu().numpy())))
+            forward = model.run(images)
+            maps = {"saliency": forward.saliency(labels), "contrast": forward.contrast(labels)}
+        masks = torch.from_numpy(np.ascontiguousarray(evidence.relevant_masks(index.numpy())))
         height, width = maps["saliency"].shape[-2:]
-        S = to_grid(masks, (height, width)).to(labels.device)
+        S = to_grid(masks, (height, width)).to(device)
         for name, M in maps.items():
             total = M.sum((-2, -1))
             shares[name].append(((M * S).sum((-2, -1)) / total)[total > 0])
@@ -589,27 +598,44 @@ def isolated(request: RunRequest) -> Iterator[None]:
     before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
     grad, folder = torch.is_grad_enabled(), Path.cwd()
     seed = derive_seed(request.seed, "global")
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    on_cuda = resolve_device(request.device) == "cuda"
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_cuda else []), _exact(on_cuda):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
         torch.set_num_threads(request.coordinates["protocol"]["threads"])
         # Penalties drive gradients, and Adam's squares of them, below 1e-38, where a CPU is 2-3 times as slow.
         torch.set_flush_denormal(True)
-        # On a GPU, convolutions choose the algorithm by a race, and some add up in any order, unless told otherwise.
-        cudnn = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         try:
             yield
         finally:
             torch.set_flush_denormal(False)
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
             random.setstate(before[0])
             np.random.set_state(before[1])
             torch.set_num_threads(before[2])
             torch.set_default_dtype(before[3])
             torch.set_grad_enabled(grad)
             os.chdir(folder)
+
+
+@contextlib.contextmanager
+def _exact(on_cuda: bool) -> Iterator[None]:
+    """On a GPU, add up in one order and in full float32, and put the settings back."""
+    if not on_cuda:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+    before = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    flags = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
+    # Warn only: an operation that has no deterministic form is better told of than refused.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
 
 
 def resolve_device(name: str) -> str:

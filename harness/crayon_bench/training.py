@@ -72,6 +72,7 @@ def fit(
         weight_decay=recipe.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
+    joined = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     best: tuple[float, dict[str, Tensor]] | None = None
     for epoch in range(1, recipe.epochs + 1):
         for group in optimizer.param_groups:
@@ -79,7 +80,7 @@ def fit(
         model.train()
         order = epoch_order(order_seed, epoch, n).to(device)
         total = torch.zeros((), device=device)
-        for index in torch.split(order, recipe.batch, dim=-1):
+        for index in _steps(order, recipe.batch, joined):
             forward = model.run(rows[index.to(images.device)].to(device))
             batch = Batch(labels[index], index, feedback)
             loss = cross_entropy(forward.logits, batch.labels)
@@ -104,6 +105,15 @@ def fit(
     if best is not None:
         model.load_state_dict(best[1])
     model.eval()
+
+
+def _steps(order: Tensor, batch: int, joined: bool) -> list[Tensor]:
+    """Return the examples of each step; a last step of one is *joined* to the one before."""
+    steps = list(torch.split(order, batch, dim=-1))
+    if joined and len(steps) > 1 and steps[-1].shape[-1] == 1:
+        # Batch normalisation has no statistics of one example.
+        steps[-2:] = [torch.cat(steps[-2:], dim=-1)]
+    return steps
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

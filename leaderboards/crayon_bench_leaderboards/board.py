@@ -408,7 +408,9 @@ def _row(
         metrics=cells,
         published=published,
         worst_group=_worst_group(done),
-        seconds=fmean(record.seconds.get("refine", 0.0) for record in done) if done else None,
+        seconds=fmean(record.seconds.get("refine", 0.0) + record.seconds.get("shared", 0.0) for record in done)
+        if done
+        else None,
         memory=_mean([record.memory["peak"] for record in done if "peak" in record.memory]),
         warnings=dict(sum((Counter(record.warnings) for record in done), Counter())),
     )

@@ -236,8 +236,8 @@ _EXPLAINED = {
         " of the seeds; tied: another one was as often."
     ),
     "Seconds": (
-        "Seconds: mean over seeds of the method's own refine step, without the original model; what methods share, such"
-        " as maps, is counted where it was made first."
+        "Seconds: mean over seeds of the method's own refine step and of making what it shares with other methods, such"
+        " as maps, whichever of them made it; without the original model."
     ),
     "Peak MiB": (
         "Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined."

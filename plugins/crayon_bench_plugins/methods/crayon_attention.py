@@ -64,7 +64,8 @@ def steer(job: Job, parameters: CrayonAttentionParameters) -> Classifier:
     M = job.original_maps()
     verdicts = job.oracle.judge_maps(torch.arange(len(M)).numpy(), M.cpu().numpy()).values
     answers = torch.from_numpy(verdicts).to(M.device)
-    R, I = answers == Verdict.YES, answers == Verdict.NO  # noqa: E741
+    alive = M.amax((-2, -1)) > 0  # whatever was answered, there is nothing to keep or to leave in a dead map
+    R, I = alive & (answers == Verdict.YES), alive & (answers == Verdict.NO)  # noqa: E741
     alpha, beta = parameters.alpha * R.to(M.dtype), parameters.beta * I.to(M.dtype)
     if parameters.share:
         alpha, beta = alpha / R.sum().clamp_min(1), beta / I.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""GradIA: interactive attention alignment (Gao, Sun, Zhao and Hong 2022, arXiv:2206.13413)."""
+"""GradIA: interactive attention alignment (Gao, Sun, Zhao and Hong 2022, arXiv:2202.02838)."""
 
 import numpy as np
 import torch

@@ -73,7 +73,9 @@ class RandomPruning(Method):
         height, width = job.images.shape[-2:]
         tally = job.oracle.tally_neurons(neurons.patches(height, width, job.parameters.radius))
         K = len(neurons.dead)
-        number = tally["no"] + int(neurons.dead.sum()) if tally["yes"] + tally["maybe"] else 0
+        number = tally["no"] + int(neurons.dead.sum())
+        if number == K:  # CRAYON-Pruning then prunes nothing
+            number = 0
         generator = torch.Generator().manual_seed(job.seed("pruning"))
         pruned = torch.zeros(K, dtype=torch.bool)
         pruned[torch.randperm(K, generator=generator)[:number]] = True

@@ -44,7 +44,11 @@ class SimulatedParameters(Parameters):
         description="a patch shows what is relevant if it holds more than this share of the image's relevant pixels",
     )
     patch_misses: int = Field(
-        default=0, ge=0, le=1000, description="a neuron is relevant if at most this many of its patches do not show it"
+        default=0,
+        ge=0,
+        le=1000,
+        description="a neuron is relevant if at most this many of its patches do not show it; in proportion for one"
+        " that has fewer patches than were asked for",
     )
 
     @model_validator(mode="after")
@@ -62,8 +66,8 @@ class SimulatedOracle(FeedbackOracle):
     irrelevant pixels, "no" if more than ``no_above`` lies on them, else "maybe": that a map avoids the decoys does not
     make it right. A map that is zero everywhere gets "maybe".
 
-    A neuron is judged by its patches: "yes" if all but ``patch_misses`` of them show what is relevant, else "no". One
-    with fewer patches is judged by those that it has.
+    A neuron is judged by its patches: "yes" if all but ``patch_misses`` of them show what is relevant, and one at
+    least does, else "no". One that is active on too few images to fill its k patches may miss in proportion.
 
     Masks, boxes and groups are passed on from the evidence.
     """
@@ -71,7 +75,7 @@ class SimulatedOracle(FeedbackOracle):
     name = "simulated"
     title = "simulated"
     summary = "answers by rule from the data set's evidence"
-    version = 2
+    version = 3
     Parameters = SimulatedParameters
     parameters: SimulatedParameters
 
@@ -108,5 +112,6 @@ class SimulatedOracle(FeedbackOracle):
             top, left, bottom, right = patches.boxes[here].T
             inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
             shown[here] = inside > self.parameters.patch_share * sums[-1, -1]
-        misses = (there & ~shown).sum(axis=1)
-        return Verdicts(np.where(misses <= self.parameters.patch_misses, Verdict.YES, Verdict.NO).astype(np.int8))
+        misses, hits = (there & ~shown).sum(axis=1), (there & shown).sum(axis=1)
+        relevant = (hits > 0) & (misses * k <= self.parameters.patch_misses * there.sum(axis=1))
+        return Verdicts(np.where(relevant, Verdict.YES, Verdict.NO).astype(np.int8))
