@@ -1,7 +1,7 @@
 """Decoded images: made once, kept as a memory-mapped uint8 array, keyed by content and size.
 
 They lie in ``decoded/`` of the cache folder (``$CRAYON_BENCH_CACHE``, or the user's cache folder), one ``.npy`` file
-each with a small ``.json`` beside it. The folder may be deleted at any time.
+each with a small ``.json`` beside it. The folder may be deleted whenever no run is in progress.
 
 A file is noticed as damaged if its length is wrong, or if one of 64 blocks of 64 KiB spread evenly over it, the first
 and the last among them, differs from what was written: that takes milliseconds however large the file is. Truncation,
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
+import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -50,7 +51,8 @@ def decoded(
 ) -> NDArray[np.uint8]:
     """Return a read-only memory-mapped array of *shape* (N, C, H, W), decoding what is not in the cache yet.
 
-    name: beginning of the file's name. key: everything that the content depends on, as JSON values. items: called
+    name: beginning of the file's name. key: everything that the content depends on, as JSON values; Pillow's version
+    is added, because another decoder gives other last bits. items: called
     only if it must be made; yields each position in [0, N) once, in any order, with what *decode* (called in
     *workers* threads) makes an array (C, H, W) of. what: for the progress display.
 
@@ -61,7 +63,7 @@ def decoded(
     if shape[0] == 0:
         return np.zeros(shape, dtype=np.uint8)
     folder = cache_root() / "decoded"
-    wanted: dict[str, Any] = json.loads(json.dumps({**key, "shape": shape}))
+    wanted: dict[str, Any] = json.loads(json.dumps({**key, "shape": shape, "pillow": PIL.__version__}))
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     path = folder / f"{name}-{digest[:24]}.npy"
     try:

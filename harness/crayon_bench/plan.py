@@ -234,7 +234,7 @@ def _plan_dataset(
                     overrides=overrides,
                     source=found.source.value,
                     verified=found.verified,
-                    notes=list(found.notes),
+                    notes=[*found.notes, *([f"protocol {protocol.name}: {protocol.note}"] if protocol.note else [])],
                     where=found.where,
                     data_root=str(root.resolve()),
                     strict=strict,

@@ -165,6 +165,7 @@ class _File(Parameters):
     dataset: str
     summary: str = ""
     source: str = ""
+    note: str = Field(default="", max_length=300)
     selection: str = Selection.LAST.value
     threads: int = Field(default=1, ge=1, le=1024)
     dataset_parameters: dict[str, Any] = Field(default_factory=dict)
@@ -180,6 +181,7 @@ class Protocol:
     """A validated protocol.
 
     threads: CPU threads of one run; fixed here because the number changes the last bits of a sum.
+    note: what stands under every table made by it, such as what is not verified.
     oracle, methods: parameters by plugin name, validated against the plugin when it is used.
     overrides: what ``--set`` changed, dotted key → value.
     """
@@ -188,6 +190,7 @@ class Protocol:
     dataset: str
     summary: str
     source: str
+    note: str
     selection: Selection
     threads: int
     dataset_parameters: Mapping[str, Any]
@@ -248,6 +251,7 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         dataset=file.dataset,
         summary=file.summary,
         source=file.source,
+        note=file.note,
         selection=Selection(file.selection),
         threads=file.threads,
         dataset_parameters=file.dataset_parameters,

@@ -28,7 +28,8 @@ class RES(Method):
     """Align maps with masks of relevant and irrelevant pixels, tolerating that masks are inexact.
 
     On the grid, F⁺ and F⁻ are the relevant and irrelevant cells, Y = F⁺ − F⁻, M′ the Grad-CAM map of the true label
-    scaled to 0–1 by minimum and maximum, and G a 3×3 Gaussian (σ = 0.8) after which maps are divided by their maximum::
+    before its ReLU, scaled to 0–1 by minimum and maximum, and G a 3×3 Gaussian (σ = 0.8) after which maps are divided
+    by their maximum::
 
         a* = argmax_a #{Y<0, M′<a}/#{Y<0} + #{Y>0, M′≥a}/#{Y>0}      over the batch, without gradient
         L  = mean CE + λ [ (Σ_{Y≠0} |tanh(5(M′ − a*)) − Y| / #{Y≠0} − η)⁺ + mean |M′ − G(F⁺)| ]
@@ -39,7 +40,8 @@ class RES(Method):
 
     Departures: gradient flows through the channel weights of Grad-CAM. A cell is relevant if half of it is, or as much
     of it as of the image's most relevant cell; irrelevant if half of it is and it is not relevant: a small object would
-    otherwise have no cell. λ is ours (1 in the authors' code).
+    otherwise have no cell. λ is ours (1 in the authors' code). #FB counts both masks, two an image. With ``model.maps =
+    "contrast"``, here and in the other methods, M′ is of the logits' difference in place of the label's logit.
     """
 
     name = "res"
