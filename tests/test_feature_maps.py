@@ -473,7 +473,7 @@ def test_a_network_that_is_cut_has_the_grid_channels_and_receptive_field_that_th
     (gradient,) = torch.autograd.grad(A[0, :, row, column].sum(), x)
     for seen in (gradient.abs().amax((0, 1, 3)), gradient.abs().amax((0, 1, 2))):
         pixels = torch.nonzero(seen).flatten()
-        assert 0 < int(pixels[0])
+        assert int(pixels[0]) > 0
         assert int(pixels[-1]) < len(seen) - 1  # the border does not cut it off
         assert int(pixels[-1] - pixels[0]) + 1 == field
 
