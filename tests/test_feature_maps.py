@@ -37,11 +37,18 @@ def batch(seed: int, n: int = 6, shape=SHAPE, classes: int = CLASSES):
     return images, torch.randint(0, classes, (n,), generator=g)
 
 
-def logits_and_gradcam(model: ConvNet, images, labels):
-    """Grad-CAM as its paper has it: α_k = mean_hw ∂s_y/∂A_k by autograd, map = Σ_k α_k A_k; before the ReLU."""
-    A = model.body(images.double() / 127.5 - 1) * model.kept.view(-1, 1, 1)
-    logits = nn.functional.linear(A.mean((2, 3)), model.head.weight, model.head.bias)
-    score = logits[torch.arange(len(labels)), labels].sum()
+def logits_and_gradcam(model: ConvNet, images, labels, maps="logit", pruned=()):
+    """Grad-CAM as its paper has it: α_k = mean_hw ∂s/∂A_k by autograd, map = Σ_k α_k A_k; before the ReLU.
+
+    s is the label's logit, or that less the mean of the others. Channels that are *pruned* are cut out altogether.
+    """
+    left = [channel for channel in range(model.channels) if channel not in pruned] if pruned else slice(None)
+    A = model.body(images.double() / 127.5 - 1)[:, left]
+    logits = nn.functional.linear(A.mean((2, 3)), model.head.weight[:, left], model.head.bias)
+    score = 0
+    for row, label in zip(logits, labels.tolist(), strict=True):
+        others = [row[c] for c in range(len(row)) if c != label]
+        score = score + row[label] - (sum(others) / len(others) if maps == "contrast" else 0)
     (gradient,) = torch.autograd.grad(score, A, create_graph=True)
     return logits, (gradient.mean((2, 3), keepdim=True) * A).sum(1)
 
@@ -143,17 +150,27 @@ def blurred(map_, sigma=0.8):
     return out
 
 
-def compare(method, parameters, reference_loss, seed, *, tolerance=1e-10):
-    """The step's loss and its gradients, ours and the reference's, in train mode, for a batch out of order."""
-    original, model = network(seed + 40), network(seed)
+BOTH = pytest.mark.parametrize("maps", ["logit", "contrast"])
+"""``model.maps``: what the maps are of."""
+
+
+def compare(method, parameters, reference_loss, seed, maps, *, tolerance=1e-10, off=0, neurons=None):
+    """The step's loss and its gradients, ours and the reference's, in train mode, for a batch out of order.
+
+    off: number of channels that the original model's images do not activate. neurons: answers by channel.
+    """
+    original, model = network(seed + 40, maps=maps), network(seed, maps=maps)
+    with torch.no_grad():
+        original.body[-2].bias[:off] = -50.0
     images, labels = batch(seed + 80, n=9)
     masks, boxes, answered = evidence(seed, len(images), SHAPE[1:])
     random = np.random.RandomState(seed)
     verdicts = random.choice([-1, 0, 1, 2], len(images)).astype(np.int8)
     verdicts[:3] = -1, 0, 1
     original.eval()
-    oracle = Answers(verdicts, masks, boxes, answered)
-    penalty, feedback, _ = capture(method, parameters, original, images, labels, oracle)
+    oracle = Answers(verdicts, masks, boxes, answered, neurons)
+    penalty, feedback, _ = capture(method, parameters, original, images, labels, oracle, model)
+    pruned = set() if neurons is None else channels_to_prune(original, images, neurons)
 
     index = torch.from_numpy(random.permutation(len(images)))[:7]
     model.train()
@@ -163,9 +180,8 @@ def compare(method, parameters, reference_loss, seed, *, tolerance=1e-10):
     ours = (ce + penalty(forward, Batch(labels[index], index, feedback))).mean()
     ours_gradient = gradients(ours, model)
     model.load_state_dict(state)
-    logits, cam = logits_and_gradcam(model, images[index], labels[index])
-    with torch.no_grad():
-        start_logits, start_cam = logits_and_gradcam_no_grad(original, images, labels)
+    logits, cam = logits_and_gradcam(model, images[index], labels[index], maps, pruned)
+    start_logits, start_cam = (t.detach() for t in logits_and_gradcam(original, images, labels, maps))
     case = {
         "n": index.numpy(), "logits": logits, "cam": cam, "labels": labels[index], "verdicts": verdicts[index.numpy()],
         "masks": masks[index.numpy()], "boxes": boxes[index.numpy()], "answered": answered[index.numpy()],
@@ -176,20 +192,23 @@ def compare(method, parameters, reference_loss, seed, *, tolerance=1e-10):
     close(ours_gradient, gradients(loss, model), tolerance)
     plain = nn.functional.cross_entropy(logits, labels[index])
     assert abs(float((loss - plain).detach())) > 1e-3  # the penalty is there
+    return pruned
 
 
-def logits_and_gradcam_no_grad(model, images, labels):
-    with torch.enable_grad():
-        logits, cam = logits_and_gradcam(model, images, labels)
-    return logits.detach(), cam.detach()
+def channels_to_prune(original, images, neurons):
+    """Those that were judged irrelevant, and those that no image activates."""
+    with torch.no_grad():
+        peak = original.body(images.double() / 127.5 - 1).amax((0, 2, 3))
+    return {c for c in range(len(peak)) if peak[c] <= 0 or neurons[c] == -1}
 
 
 def ce_of(logits, labels, i):
     return -logits[i].log_softmax(-1)[labels[i]]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_crayon_attention_equals_the_papers_equations_on_feature_maps(seed):
+def papers_equations(alpha, beta):
+    """Eq. 1 to 4 of the CRAYON paper, image by image."""
+
     def reference(logits, cam, labels, verdicts, start_cam, **_):
         total = 0
         for i in range(len(labels)):
@@ -197,15 +216,35 @@ def test_crayon_attention_equals_the_papers_equations_on_feature_maps(seed):
             M_, M = (m / m.max() if m.max() > 0 else m for m in (M_, M))
             total = total + ce_of(logits, labels, i)
             if verdicts[i] == 1 and M.max() > 0:  # in a dead map there is nothing to keep
-                total = total + 2.5 * (M_ * (1 - M)).sum()
+                total = total + alpha * (M_ * (1 - M)).sum()
             if verdicts[i] == -1:
-                total = total + 0.7 * (M_ * M).sum()
+                total = total + beta * (M_ * M).sum()
         return total / len(labels)
 
-    compare("crayon-attention", {"alpha": 2.5, "beta": 0.7}, reference, seed)
+    return reference
 
 
-def test_crayon_attention_shares_weights_among_answers_and_normalises_as_the_later_code():
+@BOTH
+@pytest.mark.parametrize("seed", range(4))
+def test_crayon_attention_equals_the_papers_equations_on_feature_maps(seed, maps):
+    compare("crayon-attention", {"alpha": 2.5, "beta": 0.7}, papers_equations(2.5, 0.7), seed, maps)
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(4))
+def test_crayon_attention_pruning_equals_the_same_equations_without_the_pruned_channels(seed, maps):
+    """M is of the whole original model; M′, forward pass and gradients know nothing of what was pruned."""
+    neurons = np.random.RandomState(seed).choice([-1, 0, 1, 2], 64).astype(np.int8)
+    neurons[:4] = 1  # three of which nothing activates: pruned whatever would be answered
+    parameters = {"alpha": 2.5, "beta": 0.7, "patches": 2}
+    reference = papers_equations(2.5, 0.7)
+    pruned = compare("crayon-attention-pruning", parameters, reference, seed, maps, off=3, neurons=neurons)
+    assert {0, 1, 2} <= pruned
+    assert 10 < len(pruned) < 54
+
+
+@BOTH
+def test_crayon_attention_shares_weights_among_answers_and_normalises_as_the_later_code(maps):
     verdicts_all = np.random.RandomState(1).choice([-1, 0, 1, 2], 9).astype(np.int8)
     verdicts_all[:3] = -1, 0, 1
     yes, no = int((verdicts_all == 1).sum()), int((verdicts_all == -1).sum())
@@ -222,11 +261,12 @@ def test_crayon_attention_shares_weights_among_answers_and_normalises_as_the_lat
                 total = total + 20 / no * (M_ * M).sum() / M.sum().clamp_min(1e-6)
         return total / len(labels)
 
-    compare("crayon-attention", {"alpha": 50.0, "beta": 20.0, "share": True, "normalise": True}, reference, 1)
+    compare("crayon-attention", {"alpha": 50.0, "beta": 20.0, "share": True, "normalise": True}, reference, 1, maps)
 
 
+@BOTH
 @pytest.mark.parametrize("seed", range(4))
-def test_rrr_on_feature_maps(seed):
+def test_rrr_on_feature_maps(seed, maps):
     def reference(logits, cam, labels, masks, answered, **_):
         total = 0
         for i in range(len(labels)):
@@ -236,11 +276,12 @@ def test_rrr_on_feature_maps(seed):
             total = total + ce_of(logits, labels, i) + 3.0 * (A * M_).square().sum()
         return total / len(labels)
 
-    compare("rrr", {"lambda": 3.0}, reference, seed, tolerance=2e-6)  # masks are pooled in float32
+    compare("rrr", {"lambda": 3.0}, reference, seed, maps, tolerance=2e-6)  # masks are pooled in float32
 
 
+@BOTH
 @pytest.mark.parametrize("seed", range(4))
-def test_energy_on_the_upsampled_map(seed):
+def test_energy_on_the_upsampled_map(seed, maps):
     def reference(logits, cam, labels, boxes, answered, **_):
         total = 0
         for i in range(len(labels)):
@@ -251,11 +292,12 @@ def test_energy_on_the_upsampled_map(seed):
                 total = total + 4.0 * (1 - large[top:bottom, left:right].sum() / large.sum())
         return total / len(labels)
 
-    compare("energy", {"lambda": 4.0}, reference, seed, tolerance=2e-6)  # U is in float32
+    compare("energy", {"lambda": 4.0}, reference, seed, maps, tolerance=2e-6)  # U is in float32
 
 
+@BOTH
 @pytest.mark.parametrize("seed", range(6))
-def test_gradia_equals_its_four_quadrants(seed):
+def test_gradia_equals_its_four_quadrants(seed, maps):
     def reference(logits, cam, labels, verdicts, masks, answered, wrong, **_):
         first, second, number = 0, 0, 0
         for i in range(len(labels)):
@@ -269,11 +311,12 @@ def test_gradia_equals_its_four_quadrants(seed):
                 second, number = second + 5 * a * (M_ - T).abs().mean(), number + 1
         return first / len(labels) + second / max(1, number)
 
-    compare("gradia", {"weight": 5.0}, reference, seed, tolerance=2e-6)
+    compare("gradia", {"weight": 5.0}, reference, seed, maps, tolerance=2e-6)
 
 
+@BOTH
 @pytest.mark.parametrize("seed", range(6))
-def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(seed):
+def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(seed, maps):
     def reference(logits, cam, labels, masks, answered, **_):
         h, w = cam.shape[1:]
         Y = torch.zeros(len(labels), h, w)
@@ -297,7 +340,7 @@ def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(see
         apart = sum((M_[i] - targets[i]).abs().mean() for i in known) / len(known)
         return ce / len(labels) + 0.6 * ((wrong - 0.1).relu() + apart)
 
-    compare("res", {"lambda": 0.6}, reference, seed, tolerance=2e-6)
+    compare("res", {"lambda": 0.6}, reference, seed, maps, tolerance=2e-6)
 
 
 def brute_force_threshold(M, Y):
@@ -415,6 +458,26 @@ def test_grids_of_maps(name, stride, size, grid):
     assert model.map_size(*size) == grid
 
 
+@pytest.mark.parametrize(
+    ("cut", "grid", "channels", "field"),
+    [(4, (28, 23), 144, 19), (7, (14, 12), 192, 59), (14, (7, 6), 576, 267)],
+)
+def test_a_network_that_is_cut_has_the_grid_channels_and_receptive_field_that_the_docs_name(cut, grid, channels, field):
+    model = network(17, "mobilenet_v2", cut=cut).eval()
+    assert model.channels == channels
+    assert model.map_size(109, 89) == grid
+    size = field // 16 * 16 + 32
+    x = torch.rand((1, 3, size, size), dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 255
+    A = model.features(x.requires_grad_())
+    row, column = A.shape[2] // 2, A.shape[3] // 2
+    (gradient,) = torch.autograd.grad(A[0, :, row, column].sum(), x)
+    for seen in (gradient.abs().amax((0, 1, 3)), gradient.abs().amax((0, 1, 2))):
+        pixels = torch.nonzero(seen).flatten()
+        assert int(pixels[0]) > 0
+        assert int(pixels[-1]) < len(seen) - 1  # the border does not cut it off
+        assert int(pixels[-1] - pixels[0]) + 1 == field
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
 def test_a_finer_grid_computes_the_same_function_at_the_coarse_grids_cells(name):
     """Strides turned into dilations: every second cell of the fine grid is a cell of the coarse one."""
@@ -445,28 +508,51 @@ def test_input_scaling(scaling):
 # hard cases
 
 
-@pytest.mark.parametrize("method", ["crayon-attention", "rrr", "gradia", "energy", "res"])
-def test_dead_maps_and_missing_answers_give_finite_losses_and_no_gradient_from_them(method):
-    original, model = network(20).eval(), network(21)
-    images, labels = batch(22, n=8)
-    with torch.no_grad():
-        model.head.weight[0] = -1.0  # the map of class 0 is negative everywhere: dead after ReLU
-        model.body[-2].weight.zero_()
-        model.body[-2].bias.zero_()  # and A is zero everywhere: flat
+STEERED = {
+    "crayon-attention": {},
+    "crayon-attention-pruning": {},
+    "rrr": {"lambda": 1.0},
+    # its factors on cross-entropy are 1, so that what is left is the map's
+    "gradia": {"p_unreasonable_right": 1.0, "p_reasonable_wrong": 1.0},
+    "energy": {},
+    "res": {},
+}
+
+
+@BOTH
+@pytest.mark.parametrize("case", ["dead", "unanswered", "neither"])
+@pytest.mark.parametrize("method", STEERED)
+def test_a_dead_map_or_a_missing_answer_adds_nothing_to_the_gradients_of_cross_entropy(method, case, maps):
+    """Of a batch whose maps are all dead, or for which nothing was answered; and where neither is so, it does."""
+    original, model = network(20, maps=maps).eval(), network(21, maps=maps)
+    images, _ = batch(22, n=12)
+    labels, index = torch.tensor([0] * 6 + [1, 2] * 3), torch.arange(6)
     masks, boxes, answered = evidence(3, len(images), SHAPE[1:])
-    answered[:] = False
-    masks[:], boxes[:] = False, 0
-    oracle = Answers(np.full(len(images), 1, np.int8), masks, boxes, answered)
-    penalty, feedback, job = capture(method, {}, original, images, labels, oracle)
-    index = torch.arange(len(images))
+    masks[:], boxes[:], answered[:] = masks[answered][0], boxes[answered][0], True
+    verdicts = np.array([1, -1] * 6, np.int8)
+    if case == "unanswered":
+        answered[:6], verdicts[:6], masks[:6], boxes[:6] = False, 2, False, 0
+    if case == "dead":
+        with torch.no_grad():  # features are alive, and with them the gradients of cross-entropy
+            if method in ("gradia", "res"):  # their maps have a sign: those that are flat are dead
+                W = model.head.weight.copy_((256 * model.head.weight).round() / 256)  # so that halves are exact
+                W[0] = (W[1] + W[2]) / 2 if maps == "contrast" else 0
+            else:
+                model.head.weight[0] = -1.0 - model.head.weight.abs().max()
+    oracle = Answers(verdicts, masks, boxes, answered, np.ones(model.channels, np.int8))
+    penalty, feedback, job = capture(method, STEERED[method], original, images, labels, oracle, model)
     model.train()
-    forward = model.run(images)
-    loss = penalty(forward, Batch(labels, index, feedback)).sum()
-    assert torch.isfinite(loss)
-    ce = nn.functional.cross_entropy(forward.logits, labels)
-    for gradient in torch.autograd.grad(loss + ce, list(model.parameters()), allow_unused=True):
-        assert gradient is None or torch.isfinite(gradient).all()
-    assert int(job._dead) == len(images)
+    forward = model.run(images[index])
+    ce = nn.functional.cross_entropy(forward.logits, labels[index], reduction="none")
+    steered = (ce + penalty(forward, Batch(labels[index], index, feedback))).mean()
+    assert torch.isfinite(steered)
+    alone, both = gradients(ce.mean(), model), gradients(steered, model)
+    assert alone[: len(alone) // 2].abs().max() > 1e-6
+    if case == "neither":
+        assert float((both - alone).abs().max()) > 1e-3 * float(alone.abs().max())
+    else:
+        close(both, alone, 1e-12)
+    assert int(job._dead) == (len(index) if case == "dead" else 0)
 
 
 def test_maps_of_a_dead_model_are_zero_and_counted():

@@ -10,7 +10,8 @@ from crayon_bench.dataset import Dataset, Evidence, Source
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict, feedback_label
 from crayon_bench.guard import answering, method_running
-from crayon_bench.oracle import FeedbackOracle, Groups, Masks, Verdicts, close_ledger, open_ledger
+from crayon_bench.oracle import FeedbackOracle, Groups, Masks, Patches, Verdicts, close_ledger, open_ledger
+from crayon_bench.plugins import Kind, Registry
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle
 from helpers import method
@@ -140,6 +141,82 @@ def test_the_rule_of_the_simulated_oracle_on_random_maps():
     tally = close_ledger(book).verdicts["map_verdict"]
     assert 0 < tally["no"] < 200
     assert tally["yes"] == 0
+
+
+class Left(Evidence):
+    """The left half of each image is relevant; of image 3 nothing is."""
+
+    def relevant_masks(self, examples):
+        mask = np.zeros((len(examples), 8, 8), bool)
+        mask[:, :, :4] = True
+        mask[np.asarray(examples) == 3] = False
+        return mask
+
+    def irrelevant_masks(self, examples):
+        return ~self.relevant_masks(examples)
+
+
+def simulated(**parameters):
+    """The ledger of the built-in oracle, found as a third party's would be."""
+    cls = Registry().load(Kind.ORACLE, "simulated")
+    oracle = cls(cls.Parameters(**parameters), seed=0)
+    return open_ledger(oracle, Left(), groups=lambda e: e % 2, asks=frozenset(FeedbackKind), size=30)
+
+
+def patches_of(*neurons: str, example: int = 0) -> Patches:
+    """Neurons of a letter per patch: y shows what is relevant, n does not, a dot is no patch."""
+    box = {"y": [2, 2, 6, 6], "n": [2, 4, 6, 8], ".": [0, 0, 0, 0]}
+    return Patches(
+        neurons=np.arange(len(neurons)),
+        examples=np.array([[-1 if patch == "." else example for patch in neuron] for neuron in neurons]),
+        boxes=np.array([[box[patch] for patch in neuron] for neuron in neurons]),
+    )
+
+
+NEURONS = {
+    # allowed misses, of ten patches → neurons that are relevant, and neurons that are not
+    0: (["yyyyyyyyyy", "yyy.......", "y........."], ["yyyyyyyyyn", "yyn.......", "n.........", ".........."]),
+    1: (["yyyyyyyyyn"], ["yyyyyyyynn", "yyyyyyyyn.", "yn........", "n........."]),
+    5: (
+        ["yyyyynnnnn", "yyyynnnn..", "yynn......", "yn........", "y........."],
+        ["yyyynnnnnn", "yyynnnn...", "ynnn......", "ynn.......", "nnnnn.....", "n........."],
+    ),
+    10: (["ynnnnnnnnn", "yn........"], ["nnnnnnnnnn", "nn........", "n.........", ".........."]),
+    1000: (["ynnnnnnnnn"], ["nnnnnnnnnn", "n........."]),
+}
+
+
+@pytest.mark.parametrize("misses", NEURONS)
+def test_a_neuron_may_miss_in_proportion_to_its_patches_and_must_show_something(misses):
+    yes, no = NEURONS[misses]
+    book = simulated(patch_misses=misses)
+    assert book.judge_neurons(patches_of(*yes, *no)).values.tolist() == [Verdict.YES] * len(yes) + [Verdict.NO] * len(
+        no
+    )
+    assert close_ledger(book).verdicts["neuron_verdict"] == {"yes": len(yes), "no": len(no), "maybe": 0}
+
+
+def test_a_patch_shows_what_is_relevant_if_it_holds_more_than_a_share_of_it():
+    patches = patches_of("y")  # 8 of 32 relevant pixels
+    for share, verdict in ((0.0, Verdict.YES), (0.24, Verdict.YES), (0.25, Verdict.NO)):
+        assert simulated(patch_share=share).judge_neurons(patches).values.tolist() == [verdict]
+
+
+def test_an_image_of_which_nothing_is_relevant():
+    """Its maps are judged no and its patches show nothing; a dead map stays maybe, and an empty mask is an answer."""
+    book = simulated()
+    maps = np.ones((3, 4, 4), np.float32)
+    maps[2] = 0
+    assert book.judge_maps([0, 3, 3], maps).values.tolist() == [Verdict.MAYBE, Verdict.NO, Verdict.MAYBE]
+    assert simulated(yes_above=0.0, no_below=0.0).judge_maps([3], maps[:1]).values.tolist() == [Verdict.MAYBE]
+    for misses in (0, 1000):
+        everything = Patches(np.arange(1), np.array([[3, 3]]), np.array([[[0, 0, 8, 8]] * 2]))
+        assert simulated(patch_misses=misses).judge_neurons(everything).values.tolist() == [Verdict.NO]
+    masks = book.relevant_masks([0, 3])
+    assert masks.values.sum((1, 2)).tolist() == [32, 0]
+    assert masks.answered.all()
+    assert book.irrelevant_masks([3]).values.all()
+    assert close_ledger(book).by_kind == {"map_verdict": 3, "relevant_mask": 2, "irrelevant_mask": 1}
 
 
 def test_feedback_column():

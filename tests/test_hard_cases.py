@@ -22,18 +22,22 @@ from crayon_bench import (
 from crayon_bench.oracle import Boxes, Masks, Verdicts
 
 class Left(Evidence):
+    def __init__(self, empty):
+        self.empty = empty
     def relevant_masks(self, examples):
         masks = np.zeros((len(examples), 24, 16), bool)
         masks[:, 4:16, :8] = True
+        masks[examples < self.empty] = False
         return masks
     def irrelevant_masks(self, examples):
         return ~self.relevant_masks(examples)
     def boxes(self, examples):
-        return np.tile([4, 0, 16, 8], (len(examples), 1)).astype(np.int64)
+        return np.array([[0, 0, 0, 0] if n < self.empty else [4, 0, 16, 8] for n in examples], np.int64)
 
 class Size(Parameters):
     each: int = Field(default=6, description="images of a group")
     black: int = Field(default=0, description="images that are black")
+    empty: int = Field(default=0, description="images of which nothing is relevant")
 
 class Tiny(Dataset):
     name, title, summary = "tiny", "Tiny", "for a test"
@@ -53,7 +57,7 @@ class Tiny(Dataset):
             return Split(images, groups % 2, groups, [f"{name}{i}" for i in range(len(groups))])
         train = split("a", self.parameters.each, 0)
         train.images[: self.parameters.black] = 0
-        return LoadedData(train, split("b", 5, 1), ("no", "yes"), ("g0", "g1", "g2", "g3"), Left())
+        return LoadedData(train, split("b", 5, 1), ("no", "yes"), ("g0", "g1", "g2", "g3"), Left(self.parameters.empty))
 
 class How(Parameters):
     mode: str = "half"
@@ -122,12 +126,14 @@ def run(cli, tmp_path):
     """Return a function that runs all methods and returns their records, after what holds for every case."""
     (tmp_path / "tiny.py").write_text(PLUGIN)
 
-    def call(mode: str = "half", *arguments: object, epochs: int = 2, each: int = 6, black: int = 0):
+    def call(mode: str | None = "half", *arguments: object, epochs: int = 2, **dataset: int):
         (tmp_path / "p.toml").write_text(PROTOCOL.format(epochs=epochs))
-        sets = (f"oracle.mode={mode}", f"dataset.each={each}", f"dataset.black={black}")
+        sets = [f"dataset.{key}={value}" for key, value in dataset.items()]
+        sets += [] if mode is None else [f"oracle.mode={mode}"]
         where = ["--dataset", "tiny", "--plugin", tmp_path / "tiny.py", "--protocol", tmp_path / "p.toml"]
         options = [word for text in sets for word in ("--set", text)]
-        result = cli("run", *where, "--oracle", "fixed", "--methods", "all", "--seeds", "1", *options, *arguments)
+        oracle = "simulated" if mode is None else "fixed"
+        result = cli("run", *where, "--oracle", oracle, "--methods", "all", "--seeds", "1", *options, *arguments)
         assert result.code == 0, result.err
         assert "Warning" not in result.err  # of numpy and torch, one a step
         records = {}
@@ -263,3 +269,13 @@ def test_one_image_per_group(run, batch):
     records = run("half", "--set", f"original.batch={batch}", "--set", f"refine.batch={batch}", each=1)
     assert counts(records)["crayon-attention"] == counts(records)["rrr"] == counts(records)["energy"] == 4
     assert counts(records)["res"] == 8
+
+
+def test_images_of_which_nothing_is_relevant(run):
+    """Asked through the built-in oracle, which judges their maps no; an empty box holds nothing."""
+    records = run(None, empty=3)
+    assert set(warnings(records)) <= {"crayon-pruning", "crayon-attention-pruning"}  # that no neuron is relevant
+    told = records["crayon-attention"]["feedback"]["verdicts"]["map_verdict"]
+    assert told["no"] >= 3
+    assert sum(told.values()) == counts(records)["rrr"] == counts(records)["energy"] == 24
+    assert counts(records)["res"] == 48

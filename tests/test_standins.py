@@ -1,9 +1,19 @@
 """The stand-ins of celeba and waterbirds: their shortcut is real, and feedback repairs it."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from conftest import TINY
+from crayon_bench.convnets import ConvNet
+from crayon_bench.protocol import CNNSpec
+from crayon_bench_plugins.datasets.celeba import CelebA
+from crayon_bench_plugins.datasets.waterbirds import Waterbirds
+from crayon_bench_plugins.standins.pretrain import pretrain
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 REPAIRS = ("crayon-attention", "crayon-pruning", "crayon-attention-pruning", "rrr", "gradia", "energy", "res")
@@ -44,3 +54,33 @@ def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
     assert wga(balanced, "original") >= wga(board, "original") + 25
     assert wga(board, "energy") >= wga(board, "train-more") + 10
     assert wga(board, "rrr") >= wga(board, "train-more") + 10
+
+
+def test_one_command_runs_all_data_sets_and_makes_both_tables(cli):
+    datasets = ("celeba", "waterbirds", "decoymnist")
+    result = cli("run", "--methods", "original,train-more", "--dataset", ",".join(datasets), "--seeds", "1", *TINY)
+    assert result.code == 0, result.err
+    for title in ("Table 1: Biased CelebA and Waterbirds", "Table 2: accuracy on DecoyMNIST"):
+        assert result.out.count(f"STAND-IN DATA — {title}\n") == 1
+    for board, shown in (("table1", datasets[:2]), ("table2", datasets[2:])):
+        rows = json.loads(cli("leaderboard", "--board", board, "--format", "json").out)["rows"]
+        done = {(row["dataset"], row["method"]) for row in rows if row["status"] == "ok"}
+        assert done == {(dataset, method) for dataset in shown for method in ("original", "train-more")}
+
+
+@pytest.mark.parametrize(("kind", "dataset"), [("faces", CelebA), ("birds", Waterbirds)])
+def test_the_shipped_weights_are_what_their_script_makes(kind, dataset):
+    """Names, shapes and types; the values took minutes, and their last bits depend on the machine."""
+    shipped = dataset.pretrained["standin"]
+    file = Path(str(shipped.file))
+    assert file.name == f"{kind}.safetensors"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == shipped.sha256
+    assert file.stat().st_size < 1_000_000
+    with safe_open(file, "pt") as opened:
+        assert opened.metadata()["scaling"] == "symmetric"
+    kept = {name: (tuple(value.shape), value.dtype) for name, value in load_file(file).items()}
+    body = ConvNet(CNNSpec(name="small-cnn", weights="none"), (3, 48, 48), 2, seed=0).body.state_dict()
+    assert kept == {name: (tuple(value.shape), value.dtype) for name, value in body.items()}
+    made = pretrain(kind, n=40, epochs=1, batch=20)
+    assert kept == {name: (tuple(value.shape), value.dtype) for name, value in made.items()}
+    assert not made["0.weight"].equal(body["0.weight"])

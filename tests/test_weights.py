@@ -8,9 +8,13 @@ from urllib.error import URLError
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import mobilenet_v2
 
 from crayon_bench.convnets import ConvNet
 from crayon_bench.protocol import CNNSpec
+from crayon_bench.weights import find_weights, load_into
+from crayon_bench_plugins.datasets.celeba import CelebA
 
 PROTOCOL = """
 schema = 1
@@ -224,3 +228,25 @@ def test_a_file_in_pytorchs_cache_is_used(plan, monkeypatch, tmp_path):
 def test_there_are_no_imagenet_weights_of_the_small_cnn(plan):
     assert "there are none for the small CNN" in refused(plan())
     assert "one of: imagenet" in refused(plan("--set", "model.weights=imagnet"))
+
+
+@pytest.mark.parametrize("cut", [4, 7, 14])
+def test_a_whole_state_dict_of_torchvisions_fills_a_network_that_is_cut(cut):
+    torch.manual_seed(1)
+    theirs = mobilenet_v2(weights=None).eval()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as a network that was trained on something has them
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.1, 0.5)
+            module.bias.data.normal_(0, 0.3)
+    torch.save(theirs.state_dict(), "given.pth")
+    spec = CNNSpec(name="mobilenet_v2", weights="file", scaling="symmetric", cut=cut)
+    weights = find_weights(spec, CelebA, Path("given.pth"))
+    model = ConvNet(spec, (3, 109, 89), 2, seed=0).eval()
+    load_into(model, spec, weights.coordinates, weights.path)
+    images = torch.randint(0, 256, (2, 3, 109, 89), dtype=torch.uint8)
+    x = images / 127.5 - 1
+    with torch.no_grad():
+        expected = theirs.features[cut].conv[0](theirs.features[:cut](x))  # the block's expansion
+    assert float(expected.std()) > 0.1
+    assert torch.allclose(model.features(images), expected, atol=1e-4 * float(expected.max()))

@@ -408,9 +408,10 @@ def _share(
 ) -> dict[str, Tensor]:
     start, artifacts = time.perf_counter(), Artifacts(root)
     tensors, folder, _ = artifacts.get_or_make("shared", {"original": original, "name": name}, make)
-    run.record.artifacts.append(folder)
-    # What it took whoever made it, so that a method's time does not depend on which one came first.
-    run.record.seconds["shared"] = round(run.record.seconds.get("shared", 0.0) + artifacts.seconds(folder), 3)
+    if folder not in run.record.artifacts:  # a method may ask for it twice
+        run.record.artifacts.append(folder)
+        # What it took whoever made it, so that a method's time does not depend on which one came first.
+        run.record.seconds["shared"] = round(run.record.seconds.get("shared", 0.0) + artifacts.seconds(folder), 3)
     run.apart += time.perf_counter() - start
     return tensors
 

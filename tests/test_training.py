@@ -1,0 +1,62 @@
+"""The training loop: the last step of an epoch."""
+
+import pytest
+import torch
+
+from crayon_bench.convnets import ConvNet, Head
+from crayon_bench.models import MLP
+from crayon_bench.protocol import CNNSpec, MLPSpec, Recipe
+from crayon_bench.training import epoch_order, fit
+
+SIZE = 4
+"""Pixels of a side: the small CNN's grid is 1×1, so that batch normalisation has no statistics of one image."""
+
+
+def steps_of(model, images, batch: int, epochs: int = 2) -> list[list[int]]:
+    """Train, and return the examples of each step."""
+    seen = []
+
+    def penalty(forward, batch):
+        seen.append(batch.index.flatten().tolist())
+        return 0 * forward.logits.sum(-1)
+
+    labels = torch.arange(len(images)) % 2
+    fit(model, images, labels, Recipe(epochs=epochs, batch=batch, lr=0.01), order_seed=3, penalty=penalty)
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    return seen
+
+
+def images_of(n: int):
+    return torch.randint(0, 256, (n, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def cnn() -> ConvNet:
+    model = ConvNet(CNNSpec(name="small-cnn", weights="none"), (3, SIZE, SIZE), 2, seed=0)
+    assert model.map_size(SIZE, SIZE) == (1, 1)
+    return model
+
+
+def expected_steps(n: int, sizes: list[int]) -> list[list[int]]:
+    return [part.tolist() for epoch in (1, 2) for part in torch.split(epoch_order(3, epoch, n), sizes)]
+
+
+@pytest.mark.parametrize(
+    ("n", "batch", "sizes"), [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (5, 4, [5]), (3, 4, [3])]
+)
+def test_with_batch_normalisation_a_last_step_of_one_is_joined_to_the_one_before(n, batch, sizes):
+    assert steps_of(cnn(), images_of(n), batch) == expected_steps(n, sizes)
+
+
+def test_one_example_alone_has_no_statistics():
+    """So that the test above can fail."""
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        cnn().train().run(images_of(1))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "head"])
+def test_without_batch_normalisation_it_stays_a_step_of_its_own(kind):
+    if kind == "mlp":
+        model, inputs = MLP(MLPSpec(hidden=[5]), (3, SIZE, SIZE), 2, seed=0), images_of(9)
+    else:
+        model, inputs = Head(torch.nn.Linear(6, 2)), torch.rand(9, 6)
+    assert steps_of(model, inputs, 4) == expected_steps(9, [4, 4, 1])
