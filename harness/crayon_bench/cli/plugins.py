@@ -64,6 +64,32 @@ def check(name: str, plugin_files: tuple[Path, ...], verbose: bool) -> int:
     return 0 if all(results) else 1
 
 
+@plugins.command()
+@click.argument("kind", type=click.Choice(["method", "metric", "oracle", "dataset"]))
+@click.argument("name")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path(),
+    show_default="the current folder",
+    help="Folder to make the package's folder in.",
+)
+def new(kind: str, name: str, output: Path) -> None:
+    """Write a small package with a plugin of the given KIND, called NAME, with its entry point and tests that pass.
+
+    Nothing is overwritten.
+    """
+    from crayon_bench.plugins import Kind
+    from crayon_bench.scaffold import write_package
+
+    folder = write_package(Kind(kind), name, output)
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        click.echo(file)
+    plugin = next(folder.glob("src/*/__init__.py"))
+    click.echo(f"\nTry it:      crayon-bench plugins check {name} --plugin {plugin}")
+    click.echo(f'Install it:  pip install -e "{folder}[test]" && pytest {folder}')
+
+
 def _kinds_of(name: str, registry: "Registry") -> "list[Kind]":
     from crayon_bench.plugins import Kind
 

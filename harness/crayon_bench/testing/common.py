@@ -9,7 +9,7 @@ from crayon_bench.parameters import Parameters
 from crayon_bench.plugins import Kind, PluginError, Registry, kind_of
 
 SECONDS = 30.0
-"""How long one trial on the tiny set may take."""
+"""How long one trial on the tiny set may take: CPU time, since on a busy machine the clock says little."""
 
 _TEXTS = {
     Kind.METHOD: ("title", "summary"),

@@ -67,9 +67,9 @@ class _Seen:
 def _look(dataset: type[Dataset]) -> _Seen:
     changed: list[str] = []
     pickles: list[str] = []
-    start = time.perf_counter()
+    start = time.process_time()
     data = load(dataset)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     # The second time: what is imported on first use changes random states and the environment.
     with global_state_kept(changed), pickles_noted(pickles):
         again = load(dataset)
@@ -90,7 +90,7 @@ def check_loads(dataset: type[Dataset]) -> None:
     """It loads, and classes, groups, shapes and names agree."""
     seen = _look(dataset)
     data = seen.data
-    assert seen.seconds < common.SECONDS, f"it took {seen.seconds:.1f} s, more than {common.SECONDS} s"
+    assert seen.seconds < common.SECONDS, f"it took {seen.seconds:.1f} s of CPU time, more than {common.SECONDS} s"
     assert len(data.class_names) == dataset.classes, f"classes = {dataset.classes}, but there are {data.class_names}"
     splits = {"train": data.train, "test": data.test, "validation": data.validation}
     ids: set[str] = set()

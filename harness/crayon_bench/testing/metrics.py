@@ -40,11 +40,11 @@ def _computed(metric: type[Metric], predictions: Predictions) -> float:
 
 def check_computes(metric: type[Metric]) -> None:
     """It gives a finite number, within seconds."""
-    start = time.perf_counter()
+    start = time.process_time()
     value = metric().compute(_tiny())
-    taken = time.perf_counter() - start
+    taken = time.process_time() - start
     assert isinstance(value, int | float | np.number) and np.isfinite(value), f"it gives {value!r}, no finite number"
-    assert taken < common.SECONDS, f"it took {taken:.1f} s, more than {common.SECONDS} s"
+    assert taken < common.SECONDS, f"it took {taken:.1f} s of CPU time, more than {common.SECONDS} s"
 
 
 def check_same_predictions_same_value(metric: type[Metric]) -> None:
