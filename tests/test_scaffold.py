@@ -56,7 +56,7 @@ def test_what_cannot_be_written(cli, tmp_path, monkeypatch, arguments, message):
     result = cli("plugins", "new", *arguments)
     assert result.code == 2
     assert message in result.err
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")

@@ -1,9 +1,9 @@
 """MaskTune fits into crayon-bench, and masks what it should."""
 
 import torch
-from crayon_bench.testing import parametrize_with_checks, try_method
-
 from crayon_bench_masktune import MaskTune, most_salient
+
+from crayon_bench.testing import parametrize_with_checks, try_method
 
 
 @parametrize_with_checks([MaskTune])

@@ -1,9 +1,10 @@
 """MaskTune: mask what the original model looks at most, and train on for one epoch (arXiv:2210.00055)."""
 
 import torch
-from crayon_bench import Job, Method, Parameters
 from pydantic import Field
 from torch import Tensor, nn
+
+from crayon_bench import Job, Method, Parameters
 
 
 class MaskTuneParameters(Parameters):
@@ -50,5 +51,6 @@ def most_salient(maps: Tensor, size: tuple[int, int], deviations: float) -> Tens
     for part in maps.split(1024):
         A = nn.functional.interpolate(part.unsqueeze(1), size=size, mode="bilinear").squeeze(1)
         sigma, mu = torch.std_mean(A, dim=(-2, -1), keepdim=True, correction=0)
-        parts.append(A > mu + deviations * sigma)  # strictly: nothing of a map that is the same everywhere
+        threshold = mu + deviations * sigma
+        parts.append(threshold < A)  # strictly: nothing of a map that is the same everywhere
     return torch.cat(parts)
