@@ -32,10 +32,12 @@ def _tiny() -> Predictions:
 
 def _computed(metric: type[Metric], predictions: Predictions) -> float:
     try:
-        value = metric().compute(predictions)
+        value = float(metric().compute(predictions))
     except Exception as error:
         raise CheckSkipped(f"it does not compute, see check_computes ({type(error).__name__}: {error})") from error
-    return float(value)
+    if not np.isfinite(value):
+        raise CheckSkipped(f"it does not compute, see check_computes (it gives {value})")
+    return value
 
 
 def check_computes(metric: type[Metric]) -> None:
