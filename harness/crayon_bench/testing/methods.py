@@ -56,15 +56,17 @@ def check_global_state_left_as_found(method: type[Method]) -> None:
     """``refine`` leaves random states, threads, dtype, grad mode, folder and environment as it found them."""
     changed: list[str] = []
     plain_trial(method)  # once before: what is imported on first use changes random states and the environment
-    try_method(method, around=lambda job: global_state_kept(changed))
+    trial = try_method(method, around=lambda job: global_state_kept(changed))
     common.expect_unchanged(changed, "job.seed('…')")
+    trial.require()
 
 
 def check_pickles_nothing(method: type[Method]) -> None:
     """``refine`` neither writes nor reads pickles, which could execute anything when read."""
     where: list[str] = []
-    try_method(method, around=lambda job: pickles_noted(where))
+    trial = try_method(method, around=lambda job: pickles_noted(where))
     common.expect_no_pickles(where)
+    trial.require()
 
 
 def check_evidence_and_test_split_untouched(method: type[Method]) -> None:
