@@ -5,6 +5,7 @@ This is the second of two fences. The first is that nothing a method is handed l
 plugin and loads it. Python has no walls: somebody who patches this module gets through; nobody does by accident.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
@@ -15,6 +16,7 @@ from crayon_bench.errors import GuardError
 # however, opens only for the thread that answers.
 _fenced = False
 _answering: dict[int, int] = {}
+_refused: Counter[str] = Counter()
 
 
 @contextmanager
@@ -44,4 +46,10 @@ def answering() -> Iterator[None]:
 def require_open(what: str) -> None:
     """Raise :class:`GuardError` naming *what* if a method is running."""
     if _fenced and get_ident() not in _answering:
+        _refused[what] += 1
         raise GuardError(f"a method may not read {what}; it asks job.oracle, which counts the answer")
+
+
+def refused() -> Counter[str]:
+    """Return how often each thing was refused in this process: a method may have caught the error and gone on."""
+    return _refused.copy()

@@ -208,7 +208,7 @@ def _plan_dataset(
             },
         }
         setting = Setting(dataset, protocol.model, unable)
-        answer = _try(plan, guarded, method, _skip, method, setting)
+        answer = _try(plan, guarded, method, skip_of, method, setting)
         if answer is None:
             continue
         skip = answer[0]
@@ -246,7 +246,8 @@ def _plan_dataset(
             )
 
 
-def _skip(method: type[Method], setting: Setting) -> tuple[str | None]:
+def skip_of(method: type[Method], setting: Setting) -> tuple[str | None]:
+    """Return what :meth:`Method.skip` says, in a tuple of one."""
     with method_running():  # the data set that the setting names is not to be loaded here
         reason = method().skip(setting)
     if reason is not None and not isinstance(reason, str):

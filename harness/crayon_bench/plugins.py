@@ -73,10 +73,11 @@ class PluginError(Exception):
 class Registry:
     """The plugins of this Python environment and of the given *files*.
 
+    installed: False leaves out the environment's; see :meth:`add`.
     Raises UserError for a file that is not there. A file that fails to import is a row with its error.
     """
 
-    def __init__(self, files: Iterable[Path] = ()) -> None:
+    def __init__(self, files: Iterable[Path] = (), *, installed: bool = True) -> None:
         self.files = tuple(files)
         self._entries: dict[Kind, dict[str, EntryPoint]] = {kind: {} for kind in Kind}
         self._rows: list[PluginRow] = []
@@ -84,7 +85,7 @@ class Registry:
         self._errors: dict[tuple[Kind, str], str] = {}
         self._file_hashes: dict[tuple[Kind, str], str] = {}
         self.file_errors: dict[Path, str] = {}
-        for kind in Kind:
+        for kind in Kind if installed else ():
             for entry in sorted(entry_points(group=kind.group), key=lambda e: (_package(e) != "crayon-bench", e.name)):
                 self._add_entry(kind, entry)
         for file in self.files:
@@ -116,17 +117,23 @@ class Registry:
                     and value.__module__ == module.__name__
                     and not value.__name__.startswith("_")
                 ):
-                    name = getattr(value, "name", "")
                     try:
-                        self._check(kind, name, value)
-                        if name in self._entries[kind]:
-                            raise PluginError(f"the name '{name}' is taken by {self._entries[kind][name].value}")
+                        self._file_hashes[kind, self.add(kind, value, str(file))] = content_hash(file)
                     except PluginError as error:
                         self.file_errors[file] = str(error)
-                        continue
-                    self._file_hashes[kind, name] = content_hash(file)
-                    self._entries[kind][name] = EntryPoint(name, f"{file}:{value.__name__}", kind.group)
-                    self._loaded[kind, name] = value
+
+    def add(self, kind: Kind, plugin: type[Any], where: str = "") -> str:
+        """Register a class and return its name. *where* it is from, for people.
+
+        Raises PluginError if it is not what it should be.
+        """
+        name = getattr(plugin, "name", "")
+        self._check(kind, name, plugin)
+        if name in self._entries[kind]:
+            raise PluginError(f"the name '{name}' is taken by {self._entries[kind][name].value}")
+        self._entries[kind][name] = EntryPoint(name, f"{where or plugin.__module__}:{plugin.__name__}", kind.group)
+        self._loaded[kind, name] = plugin
+        return str(name)
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of a kind, without importing anything."""
@@ -221,6 +228,15 @@ def guarded(plugin: Any, call: Callable[..., R], *arguments: Any, **keywords: An
         raise
     except BaseException as error:
         raise PluginError(f"{plugin.__name__} '{plugin.name}' cannot be used: {_one_line(error)}") from error
+
+
+def kind_of(plugin: Any) -> Kind:
+    """Return the kind of a plugin class. Raises TypeError if it is none."""
+    for kind in Kind:
+        if _is_subclass(plugin, _base(kind)):
+            return kind
+    bases = ", ".join(name for _, name in _BASES.values())
+    raise TypeError(f"{plugin!r} is no plugin class: no subclass of {bases}")
 
 
 def content_hash(file: Path) -> str:

@@ -1,17 +1,20 @@
 """``crayon-bench plugins``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crayon_bench.cli.options import plugin_option
 from crayon_bench.errors import UserError, did_you_mean
 
+if TYPE_CHECKING:
+    from crayon_bench.plugins import Kind, Registry
+
 
 @click.group()
 def plugins() -> None:
-    """List and describe plugins."""
+    """List, describe, check and begin plugins."""
 
 
 @plugins.command("list")
@@ -35,15 +38,87 @@ def list_plugins(plugin_files: tuple[Path, ...], load: bool) -> None:
 @plugin_option
 def info(name: str, plugin_files: tuple[Path, ...]) -> None:
     """Describe the plugin NAME: what it does, what it asks for, its parameters with units and ranges."""
+    from crayon_bench.plugins import Registry
+
+    registry = Registry(plugin_files)
+    for kind in _kinds_of(name, registry):
+        _describe(kind.value, registry.load(kind, name))
+
+
+@plugins.command()
+@click.argument("name")
+@plugin_option
+@click.option("--verbose", is_flag=True, help="Show the log and the traceback of runs that failed.")
+def check(name: str, plugin_files: tuple[Path, ...], verbose: bool) -> int:
+    """Check that the plugin NAME keeps to what its interface asks for, on a tiny data set; the CPU is enough.
+
+    One line per check. Exit code: 0 if none failed, 1 if one did.
+    """
     from crayon_bench.plugins import Kind, Registry
 
     registry = Registry(plugin_files)
+    kinds = _kinds_of(name, registry)
+    if kinds == [Kind.EXECUTOR]:
+        raise UserError(f"executor '{name}': there are no checks for executors")
+    results = [_check(kind, registry.load(kind, name), verbose) for kind in kinds if kind is not Kind.EXECUTOR]
+    return 0 if all(results) else 1
+
+
+@plugins.command()
+@click.argument("kind", type=click.Choice(["method", "metric", "oracle", "dataset"]))
+@click.argument("name")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path(),
+    show_default="the current folder",
+    help="Folder to make the package's folder in.",
+)
+def new(kind: str, name: str, output: Path) -> None:
+    """Write a small package with a plugin of the given KIND, called NAME, with its entry point and tests that pass.
+
+    Nothing is overwritten.
+    """
+    from crayon_bench.plugins import Kind
+    from crayon_bench.scaffold import write_package
+
+    folder = write_package(Kind(kind), name, output)
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        click.echo(file)
+    plugin = next(folder.glob("src/*/__init__.py"))
+    click.echo(f"\nTry it:      crayon-bench plugins check {name} --plugin {plugin}")
+    click.echo(f'Install it:  pip install -e "{folder}[test]" && pytest {folder}')
+
+
+def _kinds_of(name: str, registry: "Registry") -> "list[Kind]":
+    from crayon_bench.plugins import Kind
+
     kinds = [kind for kind in Kind if name in registry.names(kind)]
     if not kinds:
-        everything = [known for kind in Kind for known in registry.names(kind)]
-        raise UserError(f"there is no plugin '{name}'", did_you_mean(name, everything))
-    for kind in kinds:
-        _describe(kind.value, registry.load(kind, name))
+        hint = did_you_mean(name, [known for kind in Kind for known in registry.names(kind)])
+        for file, why in registry.file_errors.items():
+            hint += f" (--plugin {file} could not be loaded: {why})"
+        raise UserError(f"there is no plugin '{name}'", hint)
+    return kinds
+
+
+def _check(kind: "Kind", plugin: Any, verbose: bool) -> bool:
+    """Run the checks and print a line for each; return whether none failed."""
+    from collections import Counter
+
+    from crayon_bench.testing import run_checks
+
+    click.echo(f"{kind.value} {plugin.name} ({plugin.__module__}:{plugin.__qualname__})")
+    states: Counter[str] = Counter()
+    for outcome in run_checks(plugin):
+        states[outcome.state] += 1
+        text = f"  {outcome.state:<8}{outcome.check}"
+        click.echo(f"{text}: {outcome.reason}" if outcome.reason else text)
+        if verbose and outcome.details:
+            click.echo("\n".join(f"      {line}" for line in outcome.details.splitlines()))
+    parts = [f"{states[state]} {state}" for state in ("ok", "FAILED", "skipped") if states[state]]
+    click.echo(f"{states.total()} checks: {', '.join(parts)}")
+    return not states["FAILED"]
 
 
 def _describe(kind: str, plugin: Any) -> None:
