@@ -15,34 +15,36 @@ def to_markdown(tables: list[Table]) -> str:
         main, details = main_grid(table), details_grid(table)
         grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details) if grid)
         notes = [
-            f"<sup>{footnote_sign(number)}</sup> {_markdown(note)}" for number, note in enumerate(table.footnotes, 1)
+            f"<sup>{footnote_sign(number)}</sup> {markdown_text(note)}"
+            for number, note in enumerate(table.footnotes, 1)
         ]
         legend = _legend(main, "**Best** and *second best* of a column are marked.")
         remarks = [*table.remarks, *(details_legend(details) if details else [])]
-        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(_markdown, remarks)])
-        parts.append(f"### {_markdown(table.title)}\n\n{_markdown(table.subtitle)}\n\n{grids}\n\n{under}\n")
+        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(markdown_text, remarks)])
+        parts.append(f"### {markdown_text(table.title)}\n\n{markdown_text(table.subtitle)}\n\n{grids}\n\n{under}\n")
     return "\n".join(parts)
 
 
 def _markdown_grid(grid: Grid) -> str:
     body = [[_markdown_cell(cell) for cell in row] for row in grid.rows]
-    heads = [_markdown(column.heading) for column in grid.columns]
+    heads = [markdown_text(column.heading) for column in grid.columns]
     drawn = tabulate(body, headers=heads, tablefmt="pipe", colalign=_align(grid), disable_numparse=True)
-    return f"**{_markdown(grid.title)}**\n\n{drawn}" if grid.title else drawn
+    return f"**{markdown_text(grid.title)}**\n\n{drawn}" if grid.title else drawn
 
 
 def _align(grid: Grid) -> list[str]:
     return ["left" if column.left else "right" for column in grid.columns]
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return *text* with what markdown would take for its own escaped, on one line."""
     return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", text).replace("\n", " ")
 
 
 def _markdown_cell(cell: Text) -> str:
     around = {"best": "**", "second": "*", "": ""}[cell.mark]
     notes = f" <sup>{','.join(map(footnote_sign, cell.notes))}</sup>" if cell.notes else ""
-    return f"{around}{_markdown(cell.text)}{around}{notes}"
+    return f"{around}{markdown_text(cell.text)}{around}{notes}"
 
 
 def to_latex(tables: list[Table]) -> str:
