@@ -36,36 +36,33 @@ def test_the_interval_of_a_mean_of_shares_covers_the_truth_as_often_as_it_says()
     assert (one.low, one.high) == pytest.approx((low[0], high[0]))
 
 
-def test_the_bootstrap_over_seeds_is_scipys_with_a_lighter_tail():
+def test_the_bootstrap_over_seeds_is_scipys_stretched():
     random = np.random.default_rng(3)
     for n in (5, 8, 20):
         x = random.normal(40, 7, n)
         found = ours.bootstrap_mean(x)
-        level = 1 - 2 * ours.tail(n)
-        theirs = stats.bootstrap((x,), np.mean, confidence_level=level, n_resamples=50_000, method="percentile", rng=1)
-        width = theirs.confidence_interval.high - theirs.confidence_interval.low
+        theirs = stats.bootstrap((x,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+        width = theirs.high - theirs.low
+        factor = stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975) * math.sqrt(n / (n - 1))
         assert found.estimate == pytest.approx(x.mean())
-        assert found.low == pytest.approx(theirs.confidence_interval.low, abs=0.06 * width)
-        assert found.high == pytest.approx(theirs.confidence_interval.high, abs=0.06 * width)
+        assert found.low == pytest.approx(x.mean() + factor * (theirs.low - x.mean()), abs=0.05 * width)
+        assert found.high == pytest.approx(x.mean() + factor * (theirs.high - x.mean()), abs=0.05 * width)
         assert ours.bootstrap_mean(x) == found  # the same numbers, the same interval
     assert ours.bootstrap_mean([1.0]) is None
-    two = ours.bootstrap_mean([1.0, 3.0])
-    assert (two.low, two.high) == (1.0, 3.0)  # never beyond what was seen
+    assert ours.stretch(10_000) == pytest.approx(1, abs=1e-3)
 
 
-def test_the_tail_makes_up_for_few_seeds():
-    assert ours.tail(10_000) == pytest.approx(0.025, abs=1e-4)
-    assert ours.tail(1) == pytest.approx(0.025)
+@pytest.mark.parametrize("n", [2, 3, 5, 6])
+def test_few_seeds_do_not_make_intervals_too_narrow(n):
     random = np.random.default_rng(4)
     missed = plain = 0
-    for _ in range(400):
-        x = random.normal(0, 1, 6)
+    for _ in range(1000):
+        x = random.normal(0, 1, n)
         interval = ours.bootstrap_mean(x)
         missed += not interval.low <= 0 <= interval.high
-        means = x[random.integers(6, size=(1000, 6))].mean(1)
-        low, high = np.quantile(means, [0.025, 0.975])
-        plain += not low <= 0 <= high
-    assert missed <= 0.08 * 400 < plain  # at 5 %; ordinary percentiles miss more than 8 %
+        shrunk = [(end - x.mean()) / ours.stretch(n) + x.mean() for end in (interval.low, interval.high)]
+        plain += not shrunk[0] <= 0 <= shrunk[1]
+    assert missed <= 80 < plain  # of 50 promised; percentiles alone miss far more
 
 
 def slow_sign_flips(x: np.ndarray) -> float:
@@ -124,25 +121,30 @@ def test_methods_that_cannot_be_told_apart_share_a_rank():
     assert max(ours.ranks(apart[:, : need - 1])) == 1
 
 
-def slow_difference(old, new, sizes, metric, paired, draws, random):
+def slow_score(run: np.ndarray, chosen: list[np.ndarray], metric: str) -> float:
+    accuracies = [run[examples].mean() for examples in chosen]
+    if metric == "worst_group_accuracy":
+        return 100 * min(accuracies)
+    if metric == "group_mean_accuracy":
+        return 100 * sum(accuracies) / len(accuracies)
+    return 100 * run[np.concatenate(chosen)].mean()
+
+
+def slow_difference(old, new, sizes, metric, paired, draws, random, level):
     """One draw at a time, example by example."""
     edges = np.concatenate([[0], np.cumsum(sizes)])
     values = []
     for _ in range(draws):
         chosen = [edges[g] + random.integers(n, size=n) for g, n in enumerate(sizes)]
+        before = np.array([slow_score(run, chosen, metric) for run in old])
+        after = np.array([slow_score(run, chosen, metric) for run in new])
         seeds_old = random.integers(len(old), size=len(old))
         seeds_new = seeds_old if paired else random.integers(len(new), size=len(new))
-
-        def score(run):
-            accuracies = [run[c].mean() for c in chosen]
-            if metric == "worst_group_accuracy":
-                return min(accuracies)
-            if metric == "group_mean_accuracy":
-                return sum(accuracies) / len(accuracies)
-            return run[np.concatenate(chosen)].mean()
-
-        values.append(100 * (np.mean([score(new[s]) for s in seeds_new]) - np.mean([score(old[s]) for s in seeds_old])))
-    return np.array(values)
+        value = after.mean() - before.mean()
+        value += ours.stretch(len(new), level) * (after[seeds_new].mean() - after.mean())
+        value -= ours.stretch(len(old), level) * (before[seeds_old].mean() - before.mean())
+        values.append(value)
+    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
 
 
 @pytest.mark.parametrize("metric", list(ours.METRICS))
@@ -156,16 +158,15 @@ def test_the_gates_bootstrap_is_the_slow_one(metric, paired):
         random.random((7 if paired else 8, 100)) < 0.7, old[[0, 1, 2, 3, 4, 5, 6, 0][: 7 if paired else 8]], False
     )
     found = ours.bootstrap_difference(old, new, sizes, metric, paired=paired)
-    draws = slow_difference(old, new, sizes, metric, paired, 1500, random)
-    beyond = ours.tail(7)
-    low, high = np.quantile(draws, [beyond, 1 - beyond])
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.25 * (high - low))
-    middle = ours.bootstrap_difference(old, new, sizes, metric, paired=paired, level=0.5)
-    beyond = ours.tail(7, 0.5)
-    assert (middle.low, middle.high) == pytest.approx(
-        tuple(np.quantile(draws, [beyond, 1 - beyond])), abs=0.08 * (high - low)
-    )
     assert ours.bootstrap_difference(old, new, sizes, metric, paired=paired) == found
+    everything = np.split(np.arange(100), np.cumsum(sizes)[:-1])
+    means = [np.mean([slow_score(run, everything, metric) for run in runs]) for runs in (old, new)]
+    assert found.estimate == pytest.approx(means[1] - means[0])
+    for level in (0.95, 0.5):
+        found = ours.bootstrap_difference(old, new, sizes, metric, paired=paired, level=level)
+        slow = slow_difference(old, new, sizes, metric, paired, 800, random, level)
+        width = slow[1] - slow[0]
+        assert (found.low, found.high) == pytest.approx(tuple(slow), abs=0.15 * width)
 
 
 def test_equal_runs_have_no_difference_and_pairing_narrows():

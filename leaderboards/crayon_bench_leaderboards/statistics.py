@@ -51,15 +51,16 @@ def wilson_of_mean(right: ArrayLike, total: ArrayLike, level: float = LEVEL) -> 
     return Interval(mean, mean - float(np.linalg.norm(p - low)) / n, mean + float(np.linalg.norm(high - p)) / n)
 
 
-def tail(n: int, level: float = LEVEL) -> float:
-    """Return the share of draws beyond each end of a bootstrap interval over *n* seeds.
+def stretch(n: int, level: float = LEVEL) -> float:
+    """Return by how much resampled means of *n* values are too near to their mean.
 
-    Percentiles of resampled means of few values are too near: they have the standard deviation of n − 1 values as if it
-    were of n, and normal tails. The tail is made as much lighter as Student's t and √(n / (n − 1)) ask for.
+    They have the standard deviation of n − 1 values as if it were of n, and normal tails: for the mean of a few normal
+    values, this factor makes of the percentile interval what Student's t gives.
     """
     if n < 2:
-        return (1 - level) / 2
-    return float(stats.norm.sf(np.sqrt(n / (n - 1)) * stats.t.isf((1 - level) / 2, n - 1)))
+        return 1.0
+    half = (1 - level) / 2
+    return float(stats.t.isf(half, n - 1) / stats.norm.isf(half) * np.sqrt(n / (n - 1)))
 
 
 def bootstrap_mean(values: ArrayLike, level: float = LEVEL) -> Interval | None:
@@ -68,11 +69,11 @@ def bootstrap_mean(values: ArrayLike, level: float = LEVEL) -> Interval | None:
     if len(x) < 2:
         return None
     means = x[np.random.default_rng(SEED).integers(len(x), size=(DRAWS, len(x)))].mean(1)
-    return _interval(float(x.mean()), means, tail(len(x), level))
+    return _interval(float(x.mean()), x.mean() + stretch(len(x), level) * (means - x.mean()), level)
 
 
-def _interval(estimate: float, draws: Floats, beyond: float) -> Interval:
-    low, high = np.quantile(draws, [beyond, 1 - beyond])
+def _interval(estimate: float, draws: Floats, level: float) -> Interval:
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high))
 
 
@@ -155,7 +156,7 @@ def bootstrap_difference(
     """Return the mean over seeds of the metric of *new* (seeds, examples) less that of *old*, with its interval.
 
     A draw takes the same test examples, group by group, for every run, and the same seeds for both sides if they are
-    *paired*; otherwise each side has its own.
+    *paired*; otherwise each side has its own. What a draw of seeds changes is stretched, see :func:`stretch`.
     """
     random = np.random.default_rng(SEED)
     compute = METRICS[metric]
@@ -168,9 +169,14 @@ def bootstrap_difference(
         times = random.multinomial(sizes[g], counts / sizes[g], size=DRAWS)
         drawn[:, :, g] = 100 * (times @ kinds.T.astype(np.float64)) / sizes[g]
     scores = compute(drawn, sizes)
-    seeds_old = random.integers(len(old), size=(DRAWS, len(old)))
-    seeds_new = seeds_old if paired else random.integers(len(new), size=(DRAWS, len(new)))
-    means_old = np.take_along_axis(scores[:, : len(old)], seeds_old, axis=1).mean(1)
-    means_new = np.take_along_axis(scores[:, len(old) :], seeds_new, axis=1).mean(1)
-    estimate = float(found[len(old) :].mean() - found[: len(old)].mean())
-    return _interval(estimate, means_new - means_old, tail(min(len(old), len(new)), level))
+    seeds = random.integers(len(old), size=(DRAWS, len(old)))
+    before = _over_seeds(scores[:, : len(old)], seeds, level)
+    after = _over_seeds(
+        scores[:, len(old) :], seeds if paired else random.integers(len(new), size=(DRAWS, len(new))), level
+    )
+    return _interval(float(found[len(old) :].mean() - found[: len(old)].mean()), after - before, level)
+
+
+def _over_seeds(scores: Floats, seeds: NDArray[np.int64], level: float) -> Floats:
+    mean = scores.mean(1)
+    return np.asarray(mean + stretch(scores.shape[1], level) * (np.take_along_axis(scores, seeds, 1).mean(1) - mean))
