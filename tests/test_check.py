@@ -1,7 +1,6 @@
 """The gate: what it compares, what it says, and that it is never green on nothing."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 
 from crayon_bench.records import Record, digest, setting_of
 from crayon_bench.store import Store
+from crayon_bench_leaderboards.baseline import Cell, Run, Tests
+from crayon_bench_leaderboards.check import check
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {"black": 100, "blond": 50}
@@ -364,23 +365,30 @@ def test_the_gate_never_imports_torch():
 # how often it is wrong
 
 
-def runs_of(accuracy: float, seeds: int, random: np.random.Generator, store: str, first: int = 0) -> None:
-    """Save runs of a method whose worst group varies by 4 points between seeds and whose examples differ in difficulty."""
+def cell_of(accuracy: float, seeds: int, random: np.random.Generator, first: int = 0) -> Cell:
+    """Return runs whose worst group varies by 4 points between seeds, on examples that differ in difficulty."""
     ease = np.random.default_rng(99).normal(0, 0.15, 150)
+    tests = Tests((("black", 100), ("blond", 50)), "digest")
+    runs = {}
     for seed in range(first, first + seeds):
         level = np.repeat([0.9, accuracy + random.normal(0, 0.04)], [100, 50])
-        save(store, seed=seed, right=random.random(150) < np.clip(level + ease, 0, 1))
+        runs[seed] = Run(tests, random.random(150) < np.clip(level + ease, 0, 1))
+    named = {"name": "x"}
+    return Cell({"dataset": named, "method": named, "protocol": named}, "X", {}, runs)
 
 
-def test_false_alarms_are_rare_and_real_drops_are_seen(cli):
-    """Forty re-runs without any change, margin 0: at most the 2.5 % that the interval promises, within chance."""
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_false_alarms_are_rare_and_real_drops_are_seen(paired, seeds):
+    """Thirty re-runs without any change, at margin 0, where most false alarms are to be expected."""
     random = np.random.default_rng(3)
     alarms = seen = 0
-    for _ in range(40):
-        for store, accuracy in (("old", 0.7), ("again", 0.7), ("worse", 0.4)):
-            shutil.rmtree(store, ignore_errors=True)
-            runs_of(accuracy, 5, random, store, first=0 if store == "old" else 100)
-        alarms += gate(cli, "--margin", "0", "--any-seeds", store="again").code == 1
-        seen += gate(cli, "--margin", "0", "--any-seeds", store="worse").code == 1
-    assert alarms <= 3  # more have a probability of 0.3 % if the true rate is 2.5 %
-    assert seen >= 36
+    for _ in range(30):
+        first = 0 if paired else 100
+        old = {"x": cell_of(0.7, seeds, random)}
+        again = check(old, {"x": cell_of(0.7, seeds, random, first)}, "worst_group_accuracy", 0, any_seeds=True)
+        worse = check(old, {"x": cell_of(0.45, seeds, random, first)}, "worst_group_accuracy", 0, any_seeds=True)
+        alarms += again.exit_code == 1
+        seen += worse.exit_code == 1
+    assert alarms <= 3  # more have a probability of 1 % at the promised rate of 2.5 %
+    assert seen >= 25

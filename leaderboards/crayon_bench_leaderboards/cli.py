@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
+@click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
 def leaderboard(
-    store: Path, board: str | None, form: str, output: Path | None, source: str | None, protocol: str | None
+    store: Path,
+    board: str | None,
+    form: str,
+    output: Path | None,
+    source: str | None,
+    protocol: str | None,
+    statistics: bool,
 ) -> None:
     """Print a leaderboard of the runs in a store.
 
@@ -48,6 +55,8 @@ def leaderboard(
     if not tables:
         what = f"board {chosen.name} ({', '.join(chosen.datasets)})" if chosen else "any board"
         raise UserError(f"store {store}: there are no such runs for {what}", "see crayon-bench runs list")
+    for table in tables:
+        table.statistics = statistics
     if form == "terminal" and output is None:
         for table in tables:
             print_terminal(table)

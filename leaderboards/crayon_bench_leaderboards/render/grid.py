@@ -5,7 +5,16 @@ import re
 from tabulate import tabulate
 
 from crayon_bench_leaderboards.board import Table
-from crayon_bench_leaderboards.render.cells import Grid, Text, details_grid, details_legend, footnote_sign, main_grid
+from crayon_bench_leaderboards.render.cells import (
+    Grid,
+    Text,
+    details_grid,
+    details_legend,
+    footnote_sign,
+    main_grid,
+    statistics_grids,
+    statistics_legend,
+)
 
 
 def to_markdown(tables: list[Table]) -> str:
@@ -13,13 +22,13 @@ def to_markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
         main, details = main_grid(table), details_grid(table)
-        grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details) if grid)
+        grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details, *statistics_grids(table)) if grid)
         notes = [
             f"<sup>{footnote_sign(number)}</sup> {markdown_text(note)}"
             for number, note in enumerate(table.footnotes, 1)
         ]
         legend = _legend(main, "**Best** and *second best* of a column are marked.")
-        remarks = [*table.remarks, *(details_legend(details) if details else [])]
+        remarks = [*table.remarks, *(details_legend(details) if details else []), *statistics_legend(table)]
         under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(markdown_text, remarks)])
         parts.append(f"### {markdown_text(table.title)}\n\n{markdown_text(table.subtitle)}\n\n{grids}\n\n{under}\n")
     return "\n".join(parts)
@@ -57,14 +66,14 @@ def to_latex(tables: list[Table]) -> str:
             for number, note in enumerate(table.footnotes, 1)
         ]
         legend = _legend(main, r"\textbf{Best} and \underline{second best} of a column are marked.")
-        remarks = [*table.remarks, *(details_legend(details) if details else [])]
+        remarks = [*table.remarks, *(details_legend(details) if details else []), *statistics_legend(table)]
         under = "\\\\\n".join([*notes, *legend, *map(_latex, remarks)])
         caption = rf"\caption{{{_latex(table.title)}. {_latex(table.subtitle)}.}}"
         # Several data sets are too wide for one column of a paper, and for letters of the usual size.
         wide = len(table.sections) > 1
         name = "table*" if wide else "table"
         small = "\\scriptsize\n\\setlength{\\tabcolsep}{3pt}\n" if wide else ""
-        grids = "\n\n\\medskip\n".join(_latex_grid(grid) for grid in (main, details) if grid)
+        grids = "\n\n\\medskip\n".join(_latex_grid(grid) for grid in (main, details, *statistics_grids(table)) if grid)
         parts.append(
             f"\\begin{{{name}}}\n\\centering\n{caption}\n{small}{grids}\n\n\\footnotesize\n{under}\n\\end{{{name}}}\n"
         )
