@@ -158,3 +158,19 @@ def setting_of(coordinates: dict[str, Any]) -> str:
 def folder_name(coordinates: dict[str, Any], key: str) -> str:
     """Return ``DATASET.METHOD.sSEED.KEY``: readable, and different for different keys."""
     return f"{coordinates['dataset']['name']}.{coordinates['method']['name']}.s{coordinates['seed']}.{key[:16]}"
+
+
+def differences(first: Any, second: Any) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two nests of dictionaries: dotted path → both values, ``–`` where there is none."""
+    left, right = _flat(first), _flat(second)
+    paths = [path for path in dict.fromkeys([*left, *right]) if left.get(path, "–") != right.get(path, "–")]
+    return {path: (left.get(path, "–"), right.get(path, "–")) for path in paths}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.parameters import validated
-from crayon_bench.records import MetricValue, Record, Status, digest
+from crayon_bench.records import GroupCount, MetricValue, Record, Status, digest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -214,6 +214,8 @@ class Row:
     seconds: float | None
     memory: float | None
     warnings: dict[str, int]
+    groups: dict[int, list[GroupCount]] = field(default_factory=dict)
+    """Seed → right and total of each test group."""
     notes: list[int] = field(default_factory=list)
 
     def all_notes(self) -> list[int]:
@@ -250,6 +252,8 @@ class Table:
     sections: list[Section]
     footnotes: list[str]
     remarks: list[str]
+    statistics: bool = False
+    """Whether it ends with intervals, differences and ranks."""
 
     @property
     def title(self) -> str:
@@ -413,6 +417,7 @@ def _row(
         else None,
         memory=_mean([record.memory["peak"] for record in done if "peak" in record.memory]),
         warnings=dict(sum((Counter(record.warnings) for record in done), Counter())),
+        groups={record.seed: record.groups for record in done},
     )
 
 

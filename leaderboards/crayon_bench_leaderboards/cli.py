@@ -1,11 +1,16 @@
-"""``crayon-bench leaderboard``."""
+"""``crayon-bench leaderboard`` and ``crayon-bench check``."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.cli.options import store_option
-from crayon_bench.errors import UserError
+from crayon_bench.cli.options import split_names, store_option
+from crayon_bench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from crayon_bench_leaderboards.baseline import Cell
 
 
 @click.command()
@@ -21,15 +26,21 @@ from crayon_bench.errors import UserError
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
+@click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
 def leaderboard(
-    store: Path, board: str | None, form: str, output: Path | None, source: str | None, protocol: str | None
+    store: Path,
+    board: str | None,
+    form: str,
+    output: Path | None,
+    source: str | None,
+    protocol: str | None,
+    statistics: bool,
 ) -> None:
     """Print a leaderboard of the runs in a store.
 
     Runs that cannot be compared (other data, protocol, oracle …) are never in one table: a store that has several
     settings gives several tables, newest first.
     """
-    from crayon_bench.files import write_file
     from crayon_bench.store import Store
     from crayon_bench_leaderboards.board import boards_for, load_board, make_tables
     from crayon_bench_leaderboards.render import print_terminal, to_csv, to_json, to_latex, to_markdown, to_terminal
@@ -44,6 +55,8 @@ def leaderboard(
     if not tables:
         what = f"board {chosen.name} ({', '.join(chosen.datasets)})" if chosen else "any board"
         raise UserError(f"store {store}: there are no such runs for {what}", "see crayon-bench runs list")
+    for table in tables:
+        table.statistics = statistics
     if form == "terminal" and output is None:
         for table in tables:
             print_terminal(table)
@@ -52,6 +65,14 @@ def leaderboard(
         text = "".join(to_terminal(table) for table in tables)
     else:
         text = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[form](tables)
+    _put(text, output)
+    if output is not None:
+        click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+
+
+def _put(text: str, output: Path | None) -> None:
+    from crayon_bench.files import write_file
+
     if output is None:
         click.echo(text, nl=False)
         return
@@ -59,4 +80,112 @@ def leaderboard(
         write_file(output, text.encode())
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+
+
+@click.command()
+@click.option(
+    "--baseline",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE|STORE",
+    help="What to compare with: a baseline file, or another store.",
+)
+@store_option
+@click.option(
+    "--metric",
+    default="worst_group_accuracy",
+    show_default=True,
+    metavar="NAME",
+    help="worst_group_accuracy (wga), group_mean_accuracy (ma) or sample_accuracy (acc).",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    show_default=True,
+    metavar="PP",
+    help="Percentage points that a score may lose.",
+)
+@click.option("--methods", metavar="NAME[,NAME]", help="Only these methods of the baseline. Default: all.")
+@click.option("--any-seeds", is_flag=True, help="Compare cells that have no seed in common, unpaired.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "json", "junit"]),
+    default="terminal",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
+@click.option("--update-baseline", is_flag=True, help="Write the store's runs to the baseline FILE; compare nothing.")
+def check(
+    baseline: Path,
+    store: Path,
+    metric: str,
+    margin: float,
+    methods: str | None,
+    any_seeds: bool,
+    form: str,
+    output: Path | None,
+    update_baseline: bool,
+) -> int:
+    """Compare the runs in a store with a baseline, and fail if a score has got worse.
+
+    Compared are equal cells: same data, method, parameters, recipe, oracle and protocol, whatever versions of
+    crayon-bench and its plugins ran them. A cell has regressed if the whole 95 % interval of (now − then), over seeds
+    and test examples, lies below −margin; it is undecided if the interval straddles −margin.
+
+    Exit codes: 0 all cells of the baseline hold, 1 one regressed, 2 one could not be measured or decided (and for a
+    mistake in the command), 3 nothing could be compared.
+    """
+    from crayon_bench.store import Store
+    from crayon_bench_leaderboards.baseline import cells_of, read_cells, write_baseline
+    from crayon_bench_leaderboards.check import check as compare
+    from crayon_bench_leaderboards.render.report import conclusion, report_text
+
+    chosen = None if methods is None else split_names(methods, "--methods")
+    full_name = _known_metric(metric)
+    if margin != margin:
+        raise UserError("--margin nan: expected a number from 0 to 100")
+    now = _only(cells_of(Store.open(store)), chosen, f"store {store}")
+    if update_baseline:
+        if not any(run.right is not None for cell in now.values() for run in cell.runs.values()):
+            raise UserError(f"store {store}: there are no runs to write", "make some with crayon-bench run")
+        write_baseline(baseline, now.values())
+        _tell_written(baseline, now.values())
+        return 0
+    then = _only(read_cells(baseline), chosen, f"--baseline {baseline}")
+    report = compare(then, now, full_name, margin, any_seeds=any_seeds)
+    _put(report_text(report, form), output)
+    if output is not None:
+        click.echo(f"{output}: {conclusion(report)}", err=True)
+    return report.exit_code
+
+
+def _known_metric(name: str) -> str:
+    from crayon_bench_leaderboards.board import SHORT_NAMES
+    from crayon_bench_leaderboards.statistics import METRICS
+
+    full = SHORT_NAMES.get(name, name)
+    if full not in METRICS:
+        raise UserError(
+            f"--metric {name}: the gate compares metrics that follow from right and wrong alone",
+            did_you_mean(name, METRICS),
+        )
+    return full
+
+
+def _only(cells: "dict[str, Cell]", methods: list[str] | None, where: str) -> "dict[str, Cell]":
+    if methods is None:
+        return cells
+    known = {cell.method for cell in cells.values()}
+    for name in methods:
+        if known and name not in known:
+            raise UserError(f"--methods {name}: {where} has no such method", did_you_mean(name, known))
+    return {key: cell for key, cell in cells.items() if cell.method in methods}
+
+
+def _tell_written(baseline: Path, cells: "Iterable[Cell]") -> None:
+    runs = [run for cell in cells for run in cell.runs.values()]
+    left_out = sum(run.right is None for run in runs)
+    more = f"; {left_out} left out, without predictions" if left_out else ""
+    click.echo(f"{baseline}: {len(runs) - left_out} runs{more}", err=True)

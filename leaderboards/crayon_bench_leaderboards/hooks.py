@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 @hookimpl
 def add_commands(register: Callable[[str, str, str], None]) -> None:
-    """Add ``crayon-bench leaderboard``."""
+    """Add ``crayon-bench leaderboard`` and ``crayon-bench check``."""
     register("leaderboard", "crayon_bench_leaderboards.cli:leaderboard", "Print a leaderboard of the runs in a store.")
+    register("check", "crayon_bench_leaderboards.cli:check", "Compare the runs in a store with a baseline.")
 
 
 @hookimpl

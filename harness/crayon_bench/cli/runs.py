@@ -73,26 +73,36 @@ def diff(first: str, second: str, store: Path) -> None:
     """Show in which coordinates, and in which results, two runs differ."""
     from tabulate import tabulate
 
+    from crayon_bench.records import differences
     from crayon_bench.store import Store
 
     kept = Store.open(store)
     a, b = _one(kept, first), _one(kept, second)
+    heads = ["", a.key[:12], b.key[:12]]
     parts = {
         "what was asked for": (a.coordinates, b.coordinates),
         "where it ran": (a.environment, b.environment),
         "what came out": (_results(a), _results(b)),
     }
     for title, (left, right) in parts.items():
-        flat_left, flat_right = _flat(left), _flat(right)
-        rows = [
-            (name, flat_left.get(name, "–"), flat_right.get(name, "–"))
-            for name in dict.fromkeys([*flat_left, *flat_right])
-            if flat_left.get(name) != flat_right.get(name)
-        ]
+        rows = [(path, *values) for path, values in differences(left, right).items()]
         click.echo(f"{title}: {'no difference' if not rows else ''}")
         if rows:
-            headers = ["", a.key[:12], b.key[:12]]
-            click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+            click.echo(tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+    scores = _scores(a, b)
+    if scores:
+        click.echo("scores:")
+        click.echo(tabulate(scores, headers=[*heads, "difference"], tablefmt="simple", disable_numparse=True))
+
+
+def _scores(a: "Record", b: "Record") -> list[tuple[str, ...]]:
+    """Return all scores of both runs, equal ones too."""
+    rows = []
+    for name in dict.fromkeys([*a.metrics, *b.metrics]):
+        left, right = (record.metrics[name].value if name in record.metrics else None for record in (a, b))
+        change = "" if left is None or right is None else f"{right - left:+.2f}"
+        rows.append((name, *("–" if value is None else f"{value:.2f}" for value in (left, right)), change))
+    return rows
 
 
 def _results(record: "Record") -> dict[str, Any]:
@@ -100,18 +110,8 @@ def _results(record: "Record") -> dict[str, Any]:
         "status": record.status.value,
         "reason": record.reason,
         "feedback": record.feedback.by_kind,
-        "metrics": {name: metric.value for name, metric in record.metrics.items()},
         "warnings": record.warnings,
     }
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _one(store: "Store", name: str) -> "Record":

@@ -4,8 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from crayon_bench_leaderboards.board import Cell, Row, Section, Table
+
+if TYPE_CHECKING:  # they need scipy, which a table without statistics does not
+    from crayon_bench_leaderboards.compared import Difference, Statistics
+    from crayon_bench_leaderboards.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,68 @@ def details_legend(grid: Grid) -> list[str]:
     """Return sentences on the columns of a grid of details."""
     names = {column.name for column in grid.columns}
     return [sentence for name, sentence in _EXPLAINED.items() if name in names]
+
+
+_RUNS_IN_A_ROW = 5
+
+
+def statistics_grids(table: Table) -> list[Grid]:
+    """Return, if the table has statistics, two kinds of grids for each data set and metric: of methods and of runs."""
+    if not table.statistics:
+        return []
+    from crayon_bench_leaderboards.compared import statistics_of
+
+    grids = []
+    for section in table.sections:
+        where = f"{section.title}: " if len(table.sections) > 1 else ""
+        for found in statistics_of(table, section):
+            grids.append(_methods_grid(found, where))
+            seeds = sorted({seed for row in found.rows for seed in row.per_run})
+            grids += [
+                _runs_grid(found, seeds[first : first + _RUNS_IN_A_ROW], where)
+                for first in range(0, len(seeds), _RUNS_IN_A_ROW)
+            ]
+    return grids
+
+
+def statistics_legend(table: Table) -> list[str]:
+    """Return sentences under the statistics, the warnings first."""
+    if not table.statistics:
+        return []
+    from crayon_bench_leaderboards.compared import statistics_of
+
+    found = [one for section in table.sections for one in statistics_of(table, section)]
+    warnings = dict.fromkeys(remark for one in found for remark in one.remarks)
+    return [*warnings, "Statistics: 95 % intervals. Definitions: docs/reference/statistics.md."]
+
+
+def _methods_grid(found: "Statistics", where: str) -> Grid:
+    names = ["Method", f"{found.short} over seeds", "To Original", "p", "To best", "p", "Rank"]
+    columns = [Column(name, left=not n) for n, name in enumerate(names)]
+    rows = []
+    for row in found.rows:
+        pairs = [text for difference in (row.to_original, row.to_best) for text in _difference(difference)]
+        rank = f"{row.rank}{' tied' if row.rank_shared else ''}"
+        rows.append([Text(text) for text in (row.label, _interval(row.interval), *pairs, rank)])
+    return Grid(columns, rows, 1, f"{where}{found.short}: intervals over seeds, differences, ranks")
+
+
+def _runs_grid(found: "Statistics", seeds: list[int], where: str) -> Grid:
+    columns = [Column("Method", left=True), *(Column(f"Seed {seed}") for seed in seeds)]
+    rows = [[Text(row.label), *(Text(_interval(row.per_run.get(seed))) for seed in seeds)] for row in found.rows]
+    return Grid(columns, rows, 1, f"{where}{found.short} of each run, with its Wilson interval")
+
+
+def _interval(interval: "Interval | None", sign: str = "") -> str:
+    if interval is None:
+        return "-"
+    return f"{interval.estimate:{sign}.2f} [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
+
+
+def _difference(difference: "Difference | None") -> tuple[str, str]:
+    if difference is None:
+        return "", ""
+    return _interval(difference.interval, "+"), "-" if difference.p is None else f"{difference.p:.3f}"
 
 
 def _lines(table: Table) -> list[_Line]:

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from crayon_bench_leaderboards.board import Row, Table
+from crayon_bench_leaderboards.board import Row, Section, Table
 
 
 def to_csv(tables: list[Table]) -> str:
@@ -16,6 +16,9 @@ def to_csv(tables: list[Table]) -> str:
     references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
     heads += [f"{metric}_published_{reference}" for metric in metrics for reference in references]
     heads += ["worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"]
+    with_statistics = any(table.statistics for table in tables)
+    if with_statistics:
+        heads += [f"{metric}_{part}" for metric in metrics for part in _STATISTICS]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heads)
@@ -41,6 +44,8 @@ def to_csv(tables: list[Table]) -> str:
                     theirs = row.metrics[metric].published if metric in row.metrics else {}
                     line += [_text(theirs.get(reference)) for reference in references]
                 line += _details(row)
+                if with_statistics:
+                    line += _statistics(table, section, row, metrics)
                 writer.writerow(line)
     return out.getvalue()
 
@@ -53,3 +58,28 @@ def _details(row: Row) -> list[str]:
     worst = row.worst_group
     group = [worst.name, _text(worst.total), f"{worst.seeds}/{worst.of}"] if worst else [""] * 3
     return [*group, _text(row.seconds), _text(row.memory)]
+
+
+_STATISTICS = (
+    "low",
+    "high",
+    *(f"to_{to}{part}" for to in ("original", "best") for part in ("", "_low", "_high", "_p")),
+    "rank",
+)
+
+
+def _statistics(table: Table, section: Section, row: Row, metrics: list[str]) -> list[str]:
+    from crayon_bench_leaderboards.compared import statistics_of
+
+    found = {one.metric: {r.label: r for r in one.rows} for one in statistics_of(table, section)}
+    line = []
+    for metric in metrics:
+        mine = found.get(metric, {}).get(row.label)
+        if mine is None:
+            line += [""] * len(_STATISTICS)
+            continue
+        line += [_text(mine.interval.low), _text(mine.interval.high)] if mine.interval else ["", ""]
+        for d in (mine.to_original, mine.to_best):
+            line += [*map(_text, (d.interval.estimate, d.interval.low, d.interval.high, d.p))] if d else [""] * 4
+        line.append("" if mine.rank is None else str(mine.rank))
+    return line

@@ -5,7 +5,16 @@ import re
 from tabulate import tabulate
 
 from crayon_bench_leaderboards.board import Table
-from crayon_bench_leaderboards.render.cells import Grid, Text, details_grid, details_legend, footnote_sign, main_grid
+from crayon_bench_leaderboards.render.cells import (
+    Grid,
+    Text,
+    details_grid,
+    details_legend,
+    footnote_sign,
+    main_grid,
+    statistics_grids,
+    statistics_legend,
+)
 
 
 def to_markdown(tables: list[Table]) -> str:
@@ -13,36 +22,38 @@ def to_markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
         main, details = main_grid(table), details_grid(table)
-        grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details) if grid)
+        grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details, *statistics_grids(table)) if grid)
         notes = [
-            f"<sup>{footnote_sign(number)}</sup> {_markdown(note)}" for number, note in enumerate(table.footnotes, 1)
+            f"<sup>{footnote_sign(number)}</sup> {markdown_text(note)}"
+            for number, note in enumerate(table.footnotes, 1)
         ]
         legend = _legend(main, "**Best** and *second best* of a column are marked.")
-        remarks = [*table.remarks, *(details_legend(details) if details else [])]
-        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(_markdown, remarks)])
-        parts.append(f"### {_markdown(table.title)}\n\n{_markdown(table.subtitle)}\n\n{grids}\n\n{under}\n")
+        remarks = [*table.remarks, *(details_legend(details) if details else []), *statistics_legend(table)]
+        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(markdown_text, remarks)])
+        parts.append(f"### {markdown_text(table.title)}\n\n{markdown_text(table.subtitle)}\n\n{grids}\n\n{under}\n")
     return "\n".join(parts)
 
 
 def _markdown_grid(grid: Grid) -> str:
     body = [[_markdown_cell(cell) for cell in row] for row in grid.rows]
-    heads = [_markdown(column.heading) for column in grid.columns]
+    heads = [markdown_text(column.heading) for column in grid.columns]
     drawn = tabulate(body, headers=heads, tablefmt="pipe", colalign=_align(grid), disable_numparse=True)
-    return f"**{_markdown(grid.title)}**\n\n{drawn}" if grid.title else drawn
+    return f"**{markdown_text(grid.title)}**\n\n{drawn}" if grid.title else drawn
 
 
 def _align(grid: Grid) -> list[str]:
     return ["left" if column.left else "right" for column in grid.columns]
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return *text* with what markdown would take for its own escaped, on one line."""
     return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", text).replace("\n", " ")
 
 
 def _markdown_cell(cell: Text) -> str:
     around = {"best": "**", "second": "*", "": ""}[cell.mark]
     notes = f" <sup>{','.join(map(footnote_sign, cell.notes))}</sup>" if cell.notes else ""
-    return f"{around}{_markdown(cell.text)}{around}{notes}"
+    return f"{around}{markdown_text(cell.text)}{around}{notes}"
 
 
 def to_latex(tables: list[Table]) -> str:
@@ -55,14 +66,14 @@ def to_latex(tables: list[Table]) -> str:
             for number, note in enumerate(table.footnotes, 1)
         ]
         legend = _legend(main, r"\textbf{Best} and \underline{second best} of a column are marked.")
-        remarks = [*table.remarks, *(details_legend(details) if details else [])]
+        remarks = [*table.remarks, *(details_legend(details) if details else []), *statistics_legend(table)]
         under = "\\\\\n".join([*notes, *legend, *map(_latex, remarks)])
         caption = rf"\caption{{{_latex(table.title)}. {_latex(table.subtitle)}.}}"
         # Several data sets are too wide for one column of a paper, and for letters of the usual size.
         wide = len(table.sections) > 1
         name = "table*" if wide else "table"
         small = "\\scriptsize\n\\setlength{\\tabcolsep}{3pt}\n" if wide else ""
-        grids = "\n\n\\medskip\n".join(_latex_grid(grid) for grid in (main, details) if grid)
+        grids = "\n\n\\medskip\n".join(_latex_grid(grid) for grid in (main, details, *statistics_grids(table)) if grid)
         parts.append(
             f"\\begin{{{name}}}\n\\centering\n{caption}\n{small}{grids}\n\n\\footnotesize\n{under}\n\\end{{{name}}}\n"
         )

@@ -9,10 +9,19 @@ from crayon_bench_leaderboards.board import Row, Table
 
 def to_json(tables: list[Table]) -> str:
     """Return one JSON object: the newest table, and under ``also`` those of the store's other settings, if any."""
-    first, *others = [_table(table) for table in tables]
+    first, *others = [_with_statistics(table) for table in tables]
     if others:
         first["also"] = others
     return json.dumps(first, indent=1, ensure_ascii=False) + "\n"
+
+
+def _with_statistics(table: Table) -> dict[str, Any]:
+    if not table.statistics:
+        return _table(table)
+    from crayon_bench_leaderboards.compared import statistics_of
+
+    found = {section.dataset: [asdict(one) for one in statistics_of(table, section)] for section in table.sections}
+    return {**_table(table), "statistics": found}
 
 
 def _table(table: Table) -> dict[str, Any]:

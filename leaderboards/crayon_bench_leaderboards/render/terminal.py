@@ -13,6 +13,8 @@ from crayon_bench_leaderboards.render.cells import (
     footnote_sign,
     main_grid,
     published_grid,
+    statistics_grids,
+    statistics_legend,
 )
 
 _SIGNS = {"best": (" ★", "bold green"), "second": (" ☆", "underline"), "": ("", "")}
@@ -50,13 +52,14 @@ def _draw(console: Any, table: Table) -> None:
         parts = [main_grid(table, published=False), published_grid(table)]
         grids = [grid for part in parts if part for grid in _fitting(part, console.width)]
     details = details_grid(table)
-    for grid in [*grids, *(_fitting(details, console.width) if details else [])]:
+    for grid in [*grids, *(_fitting(details, console.width) if details else []), *statistics_grids(table)]:
         _draw_grid(console, grid)
     console.print()
     marked = any(cell.mark for row in main.rows for cell in row)
     for number, note in enumerate(table.footnotes, 1):
         console.print(RichText(f"  [{footnote_sign(number)}] {note}"))
-    for remark in [*([_LEGEND] if marked else []), *table.remarks, *(details_legend(details) if details else [])]:
+    explained = [*(details_legend(details) if details else []), *statistics_legend(table)]
+    for remark in [*([_LEGEND] if marked else []), *table.remarks, *explained]:
         console.print(RichText(f"  {remark}"))
     console.print()
 

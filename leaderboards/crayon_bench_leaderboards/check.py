@@ -1,0 +1,216 @@
+"""The gate: has a score got worse since the baseline? Definitions: docs/reference/statistics.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from crayon_bench.records import differences
+from crayon_bench_leaderboards.baseline import Cell, Run, Tests, without_versions
+from crayon_bench_leaderboards.statistics import METRICS, Bits, Interval, bootstrap_difference, group_accuracies
+
+
+class Verdict(StrEnum):
+    """What the gate says of a cell."""
+
+    HOLDS = "holds"
+    REGRESSED = "regressed"
+    UNDECIDED = "undecided"
+    NOT_MEASURED = "not measured"
+    NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class WorstGroup:
+    """The group with the lowest mean accuracy now, with its test examples and its accuracy then and now."""
+
+    name: str
+    total: int
+    old: float
+    new: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a cell: the metric's mean over seeds then and now, and how sure the difference is."""
+
+    seeds_old: list[int]
+    seeds_new: list[int]
+    paired: bool
+    old: float
+    new: float
+    difference: Interval
+    worst_group: WorstGroup
+    smallest: float
+    """The smallest drop that an interval as wide as this one could have shown to be more than the margin."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One cell of the baseline."""
+
+    dataset: str
+    source: str
+    protocol: str
+    method: str
+    title: str
+    verdict: Verdict
+    reason: str | None = None
+    measured: Measured | None = None
+
+    @property
+    def name(self) -> str:
+        """Where it belongs, in words."""
+        source = " (stand-in)" if self.source == "standin" else ""
+        return f"{self.dataset}{source}, {self.protocol}: {self.title}"
+
+
+@dataclass
+class Report:
+    """All cells of the baseline. added: cells that it does not have. versions: what has changed since it was made."""
+
+    metric: str
+    margin: float
+    comparisons: list[Comparison] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    versions: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all hold, 1 one regressed, 2 one could not be measured or decided, 3 nothing could be compared."""
+        verdicts = {comparison.verdict for comparison in self.comparisons}
+        if Verdict.REGRESSED in verdicts:
+            return 1
+        if verdicts <= {Verdict.NOT_COMPARABLE}:
+            return 3
+        return 0 if verdicts == {Verdict.HOLDS} else 2
+
+
+def check(
+    baseline: Mapping[str, Cell], now: Mapping[str, Cell], metric: str, margin: float, *, any_seeds: bool = False
+) -> Report:
+    """Compare the cells of *baseline* with those of *now*. margin: percentage points that a score may lose."""
+    report = Report(metric, margin)
+    known = {key: cell for key, cell in baseline.items() if _measured(cell)}
+    for key, cell in sorted(known.items(), key=lambda item: (item[1].dataset, item[1].method, item[0])):
+        report.comparisons.append(_compare(cell, now.get(key), now, report, any_seeds))
+        if key in now:
+            report.versions |= _versions(cell, now[key])
+    report.added = sorted(f"{cell.dataset}: {cell.title}" for key, cell in now.items() if key not in known)
+    return report
+
+
+def _measured(cell: Cell) -> dict[int, Run]:
+    return {seed: run for seed, run in sorted(cell.runs.items()) if run.right is not None}
+
+
+def _compare(old: Cell, new: Cell | None, now: Mapping[str, Cell], report: Report, any_seeds: bool) -> Comparison:
+    verdict, reason, measured = Verdict.NOT_COMPARABLE, None, None
+    if new is None:
+        reason = _why_missing(old, now)
+    else:
+        before, after = _measured(old), _measured(new)
+        common = [seed for seed in before if seed in new.runs]
+        paired = bool(common) or not any_seeds
+        wanted = common if paired else list(new.runs)
+        broken = [f"seed {seed}: {new.runs[seed].reason}" for seed in sorted(wanted) if seed not in after]
+        if not wanted:
+            reason = f"no seed in common ({_list(before)} then, {_list(new.runs)} now); see --any-seeds"
+        elif broken:
+            verdict, reason = Verdict.NOT_MEASURED, broken[0]
+        else:
+            chosen = ({s: before[s] for s in (common if paired else before)}, {s: after[s] for s in wanted})
+            verdict, reason, measured = _measure(*chosen, report, paired)
+    coordinates = old.coordinates
+    return Comparison(
+        dataset=old.dataset,
+        source=str(coordinates["dataset"].get("source", "")),
+        protocol=str(coordinates["protocol"]["name"]),
+        method=old.method,
+        title=old.title,
+        verdict=verdict,
+        reason=reason,
+        measured=measured,
+    )
+
+
+def _list(seeds: Mapping[int, Run]) -> str:
+    shown = ", ".join(map(str, sorted(seeds)[:6]))
+    return f"{shown} …" if len(seeds) > 6 else shown
+
+
+def _why_missing(old: Cell, now: Mapping[str, Cell]) -> str:
+    alike = [cell for cell in now.values() if (cell.dataset, cell.method) == (old.dataset, old.method)]
+    if not alike:
+        return "not run"
+    differing = [differences(without_versions(old.coordinates), without_versions(cell.coordinates)) for cell in alike]
+    nearest = min(differing, key=len)
+    path, (then, there) = next(iter(nearest.items()))
+    more = f" and {len(nearest) - 1} more" if len(nearest) > 1 else ""
+    return f"not run with the same settings; nearest: {path} {_short(then)} then, {_short(there)} now{more}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"
+
+
+def _measure(
+    before: Mapping[int, Run], after: Mapping[int, Run], report: Report, paired: bool
+) -> tuple[Verdict, str | None, Measured | None]:
+    every = [run.tests for run in (*before.values(), *after.values()) if run.tests is not None]
+    tests = every[0]
+    if any(other != tests for other in every):
+        return Verdict.NOT_MEASURED, "the test examples are not the same", None
+    empty = [name for name, size in tests.groups if not size]
+    if empty or not tests.groups:
+        return Verdict.NOT_MEASURED, f"no test examples in group '{empty[0]}'" if empty else "there are no groups", None
+    if not paired and min(len(before), len(after)) < 2:
+        return Verdict.NOT_MEASURED, "without common seeds, each side needs two or more", None
+    old, new = _bits(before), _bits(after)
+    difference = bootstrap_difference(old, new, tests.sizes, report.metric, paired=paired)
+    worst = _worst_group(old, new, tests)
+    score_old, score_new = (
+        float(METRICS[report.metric](group_accuracies(right, tests.sizes), tests.sizes).mean()) for right in (old, new)
+    )
+    step = 100 / (worst.total if report.metric == "worst_group_accuracy" else old.shape[1])
+    measured = Measured(
+        seeds_old=list(before),
+        seeds_new=list(after),
+        paired=paired,
+        old=score_old,
+        new=score_new,
+        difference=difference,
+        worst_group=worst,
+        smallest=report.margin + max(difference.high - difference.estimate, step),
+    )
+    return _judge(difference, report.margin), None, measured
+
+
+def _bits(runs: Mapping[int, Run]) -> Bits:
+    return np.stack([run.right for run in runs.values() if run.right is not None])
+
+
+def _judge(difference: Interval, margin: float) -> Verdict:
+    # Both ends are sums of fractions: what is equal to the margin on paper may differ from it in the last bit.
+    slack = 1e-9
+    if difference.high < -margin - slack:
+        return Verdict.REGRESSED
+    return Verdict.HOLDS if difference.low >= -margin - slack else Verdict.UNDECIDED
+
+
+def _worst_group(old: Bits, new: Bits, tests: Tests) -> WorstGroup:
+    then, now = (group_accuracies(right, tests.sizes).mean(0) for right in (old, new))
+    worst = int(now.argmin())
+    name, total = tests.groups[worst]
+    return WorstGroup(name, total, float(then[worst]), float(now[worst]))
+
+
+def _versions(old: Cell, new: Cell) -> dict[str, tuple[str, str]]:
+    """Return the versions that differ. The crayon_bench and torch that ran are versions too, though no coordinates."""
+    found = {}
+    for path, (then, now) in differences(old.coordinates, new.coordinates).items():
+        found[f"{path} ({old.method})" if path.startswith("method.") else path] = (_short(then), _short(now))
+    then, now = ({name: cell.environment.get(name, "?") for name in ("crayon_bench", "torch")} for cell in (old, new))
+    return found | {path: (str(a), str(b)) for path, (a, b) in differences(then, now).items()}
