@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.errors import UserError, did_you_mean, one_line
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.static_check import why_not_importable
 
@@ -266,7 +266,7 @@ def _import_file(file: Path) -> Any:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return str(error)
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from crayon_bench import __version__
-from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.errors import UserError, did_you_mean, one_line
 from crayon_bench.plugins import PluginError, call_hooks, hook_failures
 
 INTERRUPTED = 130
@@ -146,5 +146,5 @@ def _say(message: str) -> None:
 
 
 def _fail(message: str) -> int:
-    _say(f"Error: {' '.join(message.split())}")
+    _say(f"Error: {one_line(message, 4000)}")
     return 2
