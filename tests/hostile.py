@@ -226,7 +226,9 @@ def mutated_value(rng: random.Random, value: Any) -> Any:
 
 def anything() -> st.SearchStrategy[Any]:
     """Any value that JSON can hold, and some that it should not."""
-    leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10), st.sampled_from(VALUES))
+    leaves = st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10), st.sampled_from(VALUES)
+    )
     return st.recursive(
         leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner), max_leaves=12
     )

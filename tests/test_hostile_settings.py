@@ -126,7 +126,9 @@ def test_a_hostile_protocol_is_one_line(cli, tmp_path, text, message):
     shutil.rmtree("crayon-runs")
 
 
-@pytest.mark.parametrize("value", ["9" * 5000, "0x" + "f" * 5000, "[" * 5000, "3\nx = 4", "1979-05-27", "\x1b[31m", "nan"])
+@pytest.mark.parametrize(
+    "value", ["9" * 5000, "0x" + "f" * 5000, "[" * 5000, "3\nx = 4", "1979-05-27", "\x1b[31m", "nan"]
+)
 def test_a_hostile_option_is_one_line(cli, value):
     assert "refine.epochs" in refused(cli("run", *OPTIONS, "--set", f"refine.epochs={value}"))
     refused(cli("run", *OPTIONS, "--set", f"model.name={value}"))

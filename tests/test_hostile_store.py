@@ -105,7 +105,9 @@ def check(kind: str, store: Path, content: bytes) -> None:
 
 
 def test_records_of_damaged_bytes(tmp_path):
-    base = [json.dumps(record(seed), indent=indent, ensure_ascii=False).encode() for seed in (0, 1) for indent in (None, 1)]
+    base = [
+        json.dumps(record(seed), indent=indent, ensure_ascii=False).encode() for seed in (0, 1) for indent in (None, 1)
+    ]
     for rng in cases("record bytes", 700):
         check("record: bytes", tmp_path / "s", mutated(rng, rng.choice(base[2:]), rng.choice(base)))
 
@@ -145,7 +147,9 @@ HARMFUL = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), HARMFUL, ids=[f"{'.'.join(map(str, p))}={str(v)[:9]!r}" for p, v in HARMFUL])
+@pytest.mark.parametrize(
+    ("path", "value"), HARMFUL, ids=[f"{'.'.join(map(str, p))}={str(v)[:9]!r}" for p, v in HARMFUL]
+)
 def test_a_harmful_record_is_set_aside(cli, tmp_path, path, value):
     raw = changed(record(1), path, value)
     good = record(0)
@@ -161,7 +165,9 @@ def test_a_harmful_record_is_set_aside(cli, tmp_path, path, value):
     assert list((tmp_path / "runs").glob(".x.*.damaged"))
 
 
-@pytest.mark.parametrize("content", [b'{"schema": Infinity}', b'{"schema": ' + b"[" * 10_000, b"[]", b"\xff", b'{"schema": "x"}'])
+@pytest.mark.parametrize(
+    "content", [b'{"schema": Infinity}', b'{"schema": ' + b"[" * 10_000, b"[]", b"\xff", b'{"schema": "x"}']
+)
 def test_a_hostile_store_file_is_one_line(cli, tmp_path, content):
     (tmp_path / "runs").mkdir()
     (tmp_path / "store.json").write_bytes(content)
@@ -173,7 +179,11 @@ def test_a_hostile_store_file_is_one_line(cli, tmp_path, content):
 def test_store_files(tmp_path):
     (tmp_path / "runs").mkdir()
     for rng in cases("store.json", 200):
-        content = mutated(rng, b'{"schema": 1}\n') if rng.random() < 0.5 else json.dumps(mutated_value(rng, {"schema": 1})).encode()
+        content = (
+            mutated(rng, b'{"schema": 1}\n')
+            if rng.random() < 0.5
+            else json.dumps(mutated_value(rng, {"schema": 1})).encode()
+        )
         (tmp_path / "store.json").write_bytes(content)
         attempt("store.json", lambda: Store.open(tmp_path))
 
@@ -236,7 +246,9 @@ def check_artifact(kind: str, artifact, name: str, content: bytes, capsys) -> No
 def test_artifacts_of_damaged_bytes(artifact, name, capsys):
     whole = artifact[2]
     for rng in cases(f"artifact {name}", 350):
-        check_artifact(f"artifact: {name}", artifact, name, mutated(rng, whole[name], whole["tensors.safetensors"]), capsys)
+        check_artifact(
+            f"artifact: {name}", artifact, name, mutated(rng, whole[name], whole["tensors.safetensors"]), capsys
+        )
 
 
 def test_artifacts_with_other_values(artifact, capsys):
@@ -276,7 +288,9 @@ SHAPE = (4, 3, 10, 12)
 
 
 def images() -> np.ndarray:
-    return decoded("set", {"content": "a"}, SHAPE, lambda: ((i, i) for i in range(4)), lambda i: np.full(SHAPE[1:], i, np.uint8))
+    return decoded(
+        "set", {"content": "a"}, SHAPE, lambda: ((i, i) for i in range(4)), lambda i: np.full(SHAPE[1:], i, np.uint8)
+    )
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])

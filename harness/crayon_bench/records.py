@@ -147,7 +147,7 @@ class Record(Coordinates, _Part):
         if missing:
             raise ValueError(f"title lacks {', '.join(sorted(missing))}")
         _check_names(self.coordinates)
-        canonical(self.model_dump(mode="json")).encode()  # raises ValueError for what a report could not write
+        canonical(self.model_dump()).encode()  # raises ValueError for what a report could not write
         return self
 
     def to_json(self) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def invoke(args: list[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image is said in our own line
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller

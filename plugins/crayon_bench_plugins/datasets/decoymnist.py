@@ -222,7 +222,7 @@ def read_idx(path: Path, dimensions: int, *, header_only: bool = False) -> NDArr
         stream.read(4 + 4 * dimensions)
         if header_only:
             length = 0
-            while chunk := stream.read(1 << 20):
+            while length <= expected and (chunk := stream.read(1 << 20)):
                 length += len(chunk)
             content = b""
         else:
