@@ -313,6 +313,17 @@ def test_an_idx_file_of_more_than_it_promises_is_not_read_to_its_end(tmp_path, m
     assert len(read) < 5
 
 
+def test_memory_is_not_reserved_for_what_an_idx_file_promises(tmp_path):
+    (tmp_path / "x").write_bytes(struct.pack(">2I", 0x0801, 3 << 30) + b"few")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="truncated"):
+            read_idx(tmp_path / "x", 1)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_bomb_among_the_files_is_one_line(cli, tmp_path):
     write_mnist(tmp_path / "mnist")
     file = tmp_path / "mnist" / "train-labels-idx1-ubyte.gz"
