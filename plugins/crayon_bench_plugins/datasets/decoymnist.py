@@ -220,7 +220,8 @@ def read_idx(path: Path, dimensions: int, *, header_only: bool = False) -> NDArr
     expected = int(np.prod(shape))
     with open_plain(path) as stream:
         stream.read(4 + 4 * dimensions)
-        content, length = [], 0
+        content: list[bytes] = []
+        length = 0
         # In pieces: read() reserves all that it is asked for, and the header may promise gigabytes.
         while length <= expected and (chunk := stream.read(min(1 << 20, expected + 1 - length))):
             length += len(chunk)
