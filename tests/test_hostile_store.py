@@ -143,6 +143,7 @@ HARMFUL = [
     (("coordinates", "method", "parameters"), [1]),
     (("coordinates", "method", "recipe"), "x"),
     (("coordinates", "dataset", "name"), "../../x"),
+    (("coordinates", "dataset"), {"version": 1}),
     (("coordinates", "protocol"), None),
 ]
 

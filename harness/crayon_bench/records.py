@@ -159,10 +159,11 @@ def _check_names(coordinates: dict[str, Any]) -> None:
     """Raise ValueError if the coordinates lack what reports read of them, or name a folder outside the store."""
     for part in ("dataset", "method", "protocol"):
         table = coordinates.get(part)
-        if not isinstance(table, dict) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(table.get("name"))):
+        name = table.get("name") if isinstance(table, dict) else None
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ValueError(f"coordinates.{part} has no name")
         for inner in ("parameters", "recipe"):
-            if not isinstance(table.get(inner), dict | None):
+            if not isinstance(coordinates[part].get(inner), dict | None):
                 raise ValueError(f"coordinates.{part}.{inner} is no table")
     seed = coordinates.get("seed")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
