@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch  # noqa: F401 - here, because its import needs more memory than a case may take
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
