@@ -1,4 +1,4 @@
-"""Sessions: tests, lint, types, benchmarks, docs. Run one with ``nox -s NAME``."""
+"""Sessions: tests, fuzz, lint, types, benchmarks, docs. Run one with ``nox -s NAME``."""
 
 import nox
 
@@ -11,6 +11,13 @@ def tests(session: nox.Session) -> None:
     """All tests, without benchmarks."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """All hostile cases; the tests run a twentieth of them."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests", "-k", "test_hostile", *session.posargs, env={"CRAYON_BENCH_FUZZ": "full"})
 
 
 @nox.session

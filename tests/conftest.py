@@ -21,6 +21,18 @@ TINY = ["--source", "standin", "--set", "original.epochs=1", "--set", "refine.ep
 """Options of a run that takes a second."""
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many hostile cases were tried, by kind, and what became of them."""
+    if (hostile := sys.modules.get("hostile")) is None or not hostile.TALLY:
+        return
+    terminalreporter.section("hostile cases")
+    for kind, tally in sorted(hostile.TALLY.items()):
+        what = ", ".join(f"{number} {outcome}" for outcome, number in sorted(tally.items()))
+        terminalreporter.line(f"{tally.total():6,} {kind}: {what}")
+    total = sum(tally.total() for tally in hostile.TALLY.values())
+    terminalreporter.line(f"{total:6,} in all; more with CRAYON_BENCH_FUZZ=full")
+
+
 @dataclass
 class Result:
     code: int

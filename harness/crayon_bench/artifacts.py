@@ -15,6 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from crayon_bench.errors import one_line
 from crayon_bench.files import read_json, set_aside, write_folder
 from crayon_bench.records import digest
 
@@ -64,8 +65,9 @@ class Artifacts:
             ]
 
     def seconds(self, name: str) -> float:
-        """Return how long it took to make the artifact *name*; 0 where that was not noted."""
-        return float(read_json(self.root / name / "meta.json").get("seconds", 0.0))
+        """Return how long it took to make the artifact *name*; 0 where that was not noted, or is no time."""
+        seconds = read_json(self.root / name / "meta.json").get("seconds")
+        return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else 0.0
 
     def _write(
         self, name: str, coordinates: Mapping[str, Any], made: dict[str, Tensor], seconds: float
@@ -91,8 +93,11 @@ class Artifacts:
             meta = read_json(folder / "meta.json")
             if hashlib.sha256(content).hexdigest() != meta["sha256"]:
                 raise ValueError("the checksum does not match")
+            if not folder.name.endswith(f".{digest(meta['coordinates'])[:24]}"):
+                raise ValueError("it belongs to other coordinates")
             return load_tensors(content)
-        except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, SafetensorError) as error:
             kept = set_aside(folder)
-            print(f"Warning: artifact {folder.name} is damaged ({error}); kept as {kept.name}, remade", file=sys.stderr)
+            text = f"Warning: artifact {folder.name} is damaged ({error}); kept as {kept.name}, remade"
+            print(one_line(text), file=sys.stderr)
             return None

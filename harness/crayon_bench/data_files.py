@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import IO, cast
 
@@ -24,7 +24,7 @@ from crayon_bench.dataset import IMAGE_SUFFIXES, DataFile, Dataset
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.files import read_json, replace_folder, write_file
 from crayon_bench.preparing import Preparing
-from crayon_bench.trees import open_tree
+from crayon_bench.trees import BROKEN, is_tar, is_zip, open_member, open_tar, open_tree
 
 CHUNK = 1 << 20
 ACCEPTED = "accepted-unverified.json"
@@ -109,7 +109,7 @@ def _compare(file: DataFile, path: Path) -> tuple[str, str]:
         if file.members and number != file.members:
             why = f"{path.name} holds {number:,} images, the published one {file.members:,}"
         return tree.digest(), why
-    sha256, md5 = _digests(path)
+    sha256, md5 = _digests(path, 2 * file.size + CHUNK)
     kind, here, published = ("sha256", sha256, file.sha256) if file.sha256 else ("md5", md5, file.packed_md5)
     if not published or here == published:
         return sha256, ""
@@ -141,10 +141,14 @@ def content_sha256(path: Path) -> str:
     return _digests(path)[0]
 
 
-def _digests(path: Path) -> tuple[str, str]:
+def _digests(path: Path, limit: float = inf) -> tuple[str, str]:
+    size = 0
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with open_plain(path) as stream:
         while chunk := stream.read(CHUNK):
+            size += len(chunk)
+            if size > limit:  # a small .gz may unpack to terabytes
+                raise UserError(f"{path}: larger than {limit} bytes, twice the published file")
             sha256.update(chunk)
             md5.update(chunk)
     return sha256.hexdigest(), md5.hexdigest()
@@ -324,7 +328,7 @@ def import_files(
     with tempfile.TemporaryDirectory(prefix="crayon-bench-") as scratch:
         try:
             found = dict(_find_files(dataset, source, Path(scratch)))
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except (OSError, *BROKEN) as error:
             raise UserError(f"{source}: broken: {error}", "fetch it again") from None
         missing = [file.packed for file in dataset.files if file.name not in found]
         if missing:
@@ -434,14 +438,14 @@ def _is_wanted(path: Path, wanted: dict[str, DataFile]) -> bool:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    if zipfile.is_zipfile(archive):
+    if is_zip(archive):
         with zipfile.ZipFile(archive) as bundle:
             for info in bundle.infolist():
                 if not info.is_dir():
-                    with bundle.open(info) as stream:
+                    with open_member(bundle, info) as stream:
                         yield info.filename, stream
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as bundle:
+    elif is_tar(archive):
+        with archive.open("rb") as raw, open_tar(raw) as bundle:
             for member in bundle:
                 if member.isfile() and (opened := bundle.extractfile(member)) is not None:
                     yield member.name, opened

@@ -16,9 +16,9 @@ class UserError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Message and hint on one line, whatever line breaks came in with a foreign message."""
-        text = self.message if self.hint is None else f"{self.message} — {self.hint}"
-        return " ".join(text.split())
+        """Message and hint on one line, whatever came in with a foreign message."""
+        message = one_line(self.message)
+        return message if self.hint is None else f"{message} — {one_line(self.hint)}"
 
 
 class GuardError(Exception):
@@ -31,6 +31,14 @@ class MetricError(Exception):
 
 class TrainingError(Exception):
     """Training cannot go on, for example because the loss is no longer a number."""
+
+
+def one_line(text: str, longest: int = 1500) -> str:
+    """Return *text* on one line that is safe to print: file names and foreign messages may hold anything."""
+    line = " ".join(text.split())
+    if len(line) > longest:
+        line = f"{line[:longest]}…"
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

@@ -5,10 +5,14 @@ import errno
 import json
 import os
 import shutil
+import tomllib
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+_DEEPEST = 50
+"""Levels of a TOML file. Dotted keys nest without recursion, but what reads the result later recurses."""
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -66,7 +70,30 @@ def set_aside(path: Path) -> Path:
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises OSError or ValueError."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the content of TOML. Raises ValueError, also for what would be a trap later on."""
+    try:
+        content = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level: list[Any] = [content]
+    for _ in range(_DEEPEST):
+        if any(isinstance(value, int) and abs(value) >= 1 << 63 for value in level):
+            raise ValueError("an integer has more than the 64 bits that TOML allows")  # Python refuses to print them
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        ]
+        if not level:
+            return content
+    raise ValueError("nested too deeply")
 
 
 def _write_synced(path: Path, content: bytes) -> None:

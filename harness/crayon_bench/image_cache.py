@@ -36,6 +36,9 @@ _BLOCKS, _BLOCK = 64, 1 << 16
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded: none of these data sets has them, and a bomb would fill memory."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+"""What Pillow may try. It knows some fifty more; one of them starts Ghostscript on the file."""
+
 T = TypeVar("T")
 
 
@@ -82,13 +85,19 @@ def decoded(
 def open_picture(content: bytes, what: str, mode: str = "RGB") -> Image.Image:
     """Return an image file's pixels, converted to *mode*. Raises UserError that begins with *what* if it is broken."""
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UserError(f"{what}: {picture.width}×{picture.height} pixels are more than any image here has")
+            if picture.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
+                grey = np.clip(np.asarray(picture), 0, 65_535) >> 8
+                return Image.fromarray(grey.astype(np.uint8)).convert(mode)
             return picture.convert(mode)
+    except UserError:
+        raise
     except UnidentifiedImageError:
-        raise UserError(f"{what}: not an image, or its beginning is damaged", "fetch it again") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        known = ", ".join(FORMATS)
+        raise UserError(f"{what}: no image ({known}), or its beginning is damaged", "fetch it again") from None
+    except Exception as error:  # Pillow's plugins raise anything at a broken file: KeyError, struct.error, …
         raise UserError(f"{what}: broken image: {error}", "fetch it again") from None
 
 

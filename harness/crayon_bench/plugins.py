@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.errors import UserError, did_you_mean, one_line
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.static_check import why_not_importable
 
@@ -112,7 +112,7 @@ class Registry:
         for kind, base in ((kind, _base(kind)) for kind in Kind):
             for value in vars(module).values():
                 if (
-                    inspect.isclass(value)
+                    issubclass(type(value), type)  # and not isinstance(), which asks the object what it is
                     and issubclass(value, base)
                     and value.__module__ == module.__name__
                     and not value.__name__.startswith("_")
@@ -196,6 +196,8 @@ class Registry:
     @staticmethod
     def _check(kind: Kind, name: str, loaded: Any) -> None:
         base = _base(kind)
+        if not isinstance(name, str):
+            raise PluginError(f"class {loaded.__name__}: 'name' must be a text, not {name!r}")
         if not _is_subclass(loaded, base):
             raise PluginError(f"{loaded!r} is not a subclass of {base.__module__}.{base.__name__}")
         if inspect.isabstract(loaded):
@@ -211,6 +213,8 @@ class Registry:
         for attribute in ("title", "summary", "short"):
             if not isinstance(getattr(loaded, attribute, ""), str):
                 raise PluginError(f"class {loaded.__name__}: '{attribute}' must be a text")
+        if not isinstance(getattr(loaded, "version", 0), int | str):
+            raise PluginError(f"class {loaded.__name__}: 'version' must be a whole number or a text")
         asks = getattr(loaded, "asks", ())
         if not isinstance(asks, tuple) or not all(isinstance(kind_, FeedbackKind) for kind_ in asks):
             raise PluginError(f"class {loaded.__name__}: 'asks' must be a tuple of FeedbackKind, not {asks!r}")
@@ -282,7 +286,7 @@ def _import_file(file: Path) -> Any:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return str(error)
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -4,9 +4,9 @@ A protocol names everything that a result depends on beside data, method code an
 changes one value; what was changed is recorded and shown.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.files import parse_toml
 from crayon_bench.parameters import Parameters, validated
 
 
@@ -230,8 +231,8 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"protocol {path}: cannot be read: {error}") from None
     try:
-        raw = tomllib.loads(content)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raw = parse_toml(content)
+    except ValueError as error:
         raise UserError(f"protocol {path}: not valid TOML: {error}") from None
     where = f"protocol {Path(str(path)).name}: "
     try:
@@ -266,6 +267,8 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
 
 def parse_set(text: str) -> tuple[str, str]:
     """Split ``SECTION.KEY=VALUE``; raises UserError if it is not of that form."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"--set {text}: not text in the terminal's encoding")
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and section and name and value.strip()):
@@ -274,11 +277,13 @@ def parse_set(text: str) -> tuple[str, str]:
 
 
 def parse_value(text: str) -> Any:
-    """Read a value as TOML would (``3``, ``1e-3``, ``true``, ``[1, 2]``); anything else is a string."""
+    """Read a value as TOML would (``3``, ``1e-3``, ``true``, ``[1, 2]``); anything else, dates too, is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        content = parse_toml(f"value = {text}")
+    except ValueError:
         return text
+    value = content.pop("value")
+    return text if content or isinstance(value, date | time) else value
 
 
 def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> bool:

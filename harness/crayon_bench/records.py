@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +21,12 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+LARGEST = 1e300
+"""Of a number in a record, so that sums over records cannot overflow."""
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -27,7 +34,7 @@ class _Part(BaseModel):
 class MetricValue(_Part):
     """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*."""
 
-    value: Annotated[float, Field(allow_inf_nan=False)] | None
+    value: Number | None
     short: str
     direction: Literal["higher", "lower"]
     unit: str
@@ -38,18 +45,24 @@ class GroupCount(_Part):
     """Right predictions among the test examples of one group."""
 
     name: str
-    right: Annotated[int, Field(ge=0)]
-    total: Annotated[int, Field(ge=0)]
+    right: Count
+    total: Count
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> "GroupCount":
+        if self.right > self.total:
+            raise ValueError(f"{self.right} right of {self.total}")
+        return self
 
 
 class Feedback(_Part):
     """What the ledger counted. verdicts: kind → how often yes / no / maybe was answered."""
 
-    total: Annotated[int, Field(ge=0, lt=2**53)] = 0
-    by_kind: dict[str, int] = Field(default_factory=dict)
-    verdicts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    total: Count = 0
+    by_kind: dict[str, Count] = Field(default_factory=dict)
+    verdicts: dict[str, dict[str, Count]] = Field(default_factory=dict)
     label: str = "-"
-    lent: dict[str, int] = Field(default_factory=dict)
+    lent: dict[str, Count] = Field(default_factory=dict)
     """Answers by kind whose tally alone a control learned; not part of *total*."""
 
 
@@ -111,18 +124,18 @@ class Record(Coordinates, _Part):
     feedback: Feedback = Field(default_factory=Feedback)
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
     groups: list[GroupCount] = Field(default_factory=list)
-    validation: dict[str, float] = Field(default_factory=dict)
+    validation: dict[str, Number] = Field(default_factory=dict)
     """The metrics on the validation split, where there is one: what recipes may be chosen by. Never the test split."""
-    warnings: dict[str, int] = Field(default_factory=dict)
+    warnings: dict[str, Count] = Field(default_factory=dict)
     artifacts: list[str] = Field(default_factory=list)
     started: str = ""
     finished: str = ""
-    seconds: dict[str, float] = Field(default_factory=dict)
-    stacked: Annotated[int, Field(ge=1)] = 1
+    seconds: dict[str, Number] = Field(default_factory=dict)
+    stacked: Annotated[Count, Field(ge=1)] = 1
     """How many seeds were trained together; *seconds* and *memory* are then the group's, divided by this number."""
-    memory: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    memory: dict[str, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
     """MiB by what. ``peak``: resident or device memory at its highest during refine. Empty: not measured."""
-    attention: dict[str, float] = Field(default_factory=dict)
+    attention: dict[str, Number] = Field(default_factory=dict)
     """Mean share of the refined model's maps on relevant pixels of training images: ``saliency`` and ``contrast``."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
@@ -133,11 +146,28 @@ class Record(Coordinates, _Part):
         missing = {"method", "dataset", "oracle", "feedback"} - set(self.title)
         if missing:
             raise ValueError(f"title lacks {', '.join(sorted(missing))}")
+        _check_names(self.coordinates)
+        canonical(self.model_dump()).encode()  # raises ValueError for what a report could not write
         return self
 
     def to_json(self) -> str:
         """Return the record as the text of ``record.json``."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+
+
+def _check_names(coordinates: dict[str, Any]) -> None:
+    """Raise ValueError if the coordinates lack what reports read of them, or name a folder outside the store."""
+    for part in ("dataset", "method", "protocol"):
+        table = coordinates.get(part)
+        name = table.get("name") if isinstance(table, dict) else None
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(f"coordinates.{part} has no name")
+        for inner in ("parameters", "recipe"):
+            if not isinstance(coordinates[part].get(inner), dict | None):
+                raise ValueError(f"coordinates.{part}.{inner} is no table")
+    seed = coordinates.get("seed")
+    if type(seed) is not int or not 0 <= seed < 1 << 63:
+        raise ValueError("coordinates.seed is no seed")
 
 
 def canonical(value: Any) -> str:

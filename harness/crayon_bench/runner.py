@@ -40,7 +40,7 @@ from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash
 from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
-from crayon_bench.records import Feedback, GroupCount, MetricValue, Record, Status
+from crayon_bench.records import LARGEST, Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
 from crayon_bench.store import Store
 from crayon_bench.training import fit, predict
@@ -509,7 +509,8 @@ def _attention(model: Classifier, split: Split, device: str, evidence: Evidence)
             total = M.sum((-2, -1))
             shares[name].append(((M * S).sum((-2, -1)) / total)[total > 0])
     means = {name: torch.cat(parts) for name, parts in shares.items()}
-    return {name: round(float(values.double().mean()), 6) for name, values in means.items() if len(values)}
+    finite = {name: values for name, values in means.items() if len(values) and bool(values.isfinite().all())}
+    return {name: round(float(values.double().mean()), 6) for name, values in finite.items()}
 
 
 def _checked_logits(model: Any, images: Tensor, classes: int, device: str) -> Tensor:
@@ -550,7 +551,7 @@ def _compute_metrics(predictions: Predictions, registry: Registry, run: Run) -> 
         value, reason = None, None
         try:
             value = float(metric.compute(predictions))
-            if not np.isfinite(value):
+            if not abs(value) <= LARGEST:
                 value, reason = None, "the value is not finite"
         except MetricError as error:
             reason = str(error)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from crayon_bench.errors import UserError
+from crayon_bench.errors import UserError, one_line
 from crayon_bench.files import read_json, set_aside, write_file, write_folder
 from crayon_bench.records import SCHEMA, Record, Status, folder_name
 
@@ -68,7 +68,7 @@ class Store:
             return
         try:
             schema = int(read_json(file)["schema"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(f"store {self.path}: {file.name} is damaged ({error})", "delete that file") from None
         if schema > SCHEMA:
             raise UserError(
@@ -102,7 +102,7 @@ class Store:
     def log(self, record: Record) -> str:
         """Return the log of a run; empty if there is none."""
         try:
-            return (self.runs / record.folder / "log.txt").read_text(encoding="utf-8")
+            return (self.runs / record.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
@@ -130,9 +130,10 @@ class Store:
             return None
 
     def _damaged(self, folder: Path, error: Exception) -> None:
-        what = str(error).splitlines()[0]
+        what = next(iter(str(error).splitlines()), type(error).__name__)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             what = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
         kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
-        print(f"Warning: record {folder.name} is damaged ({what}); {kept}, the run counts as missing", file=sys.stderr)
+        text = f"Warning: record {folder.name} is damaged ({what}); {kept}, the run counts as missing"
+        print(one_line(text), file=sys.stderr)

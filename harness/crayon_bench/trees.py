@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -18,17 +19,28 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from lzma import LZMAError
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import platformdirs
 
 from crayon_bench.errors import UserError
-from crayon_bench.files import read_json, write_file
+from crayon_bench.files import write_file
 from crayon_bench.preparing import Preparing, in_threads
 
 _CHUNK = 1 << 20
 _FORMAT = 1
 """Raise it when what is kept of a scan changes."""
+LARGEST = 256 << 20
+"""Largest file that is read into memory, in bytes. None of these data sets has one; a bomb would fill memory."""
+_TIMES, _ROOM = 20, 1 << 30
+"""A tar archive may unpack to so many times its size and so many bytes more. Images hardly shrink by packing."""
+_HEADER = 1 << 20
+"""Largest header of a tar's member, such as its long name."""
+BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, struct.error),
+    *(RuntimeError, ValueError, ArithmeticError, LookupError),
+)
+"""What zipfile and tarfile raise at archives that are broken, beside OSError."""
 _SMALL = 16 << 20
 """Largest text of a tar archive that a scan keeps, in bytes."""
 _TEXTS = (".csv", ".json", ".txt")
@@ -139,6 +151,10 @@ class Tree(ABC):
             parts = parts[len(parts) - parts[::-1].index(self.name) :]
         return "/".join(parts)
 
+    def _bound(self, name: str, size: int) -> None:
+        if size > LARGEST:
+            raise UserError(f"{self.path}: {name}: larger than {LARGEST >> 20} MiB, which no file here is")
+
     def _put(self, scan: _Scan, name: str, member: Member) -> None:
         if name in scan.members:
             raise UserError(f"{self.path}: {name} is in it twice")
@@ -151,14 +167,7 @@ class Tree(ABC):
             yield
         except EOFError:
             raise UserError(f"{where}: truncated: it ends too early", "fetch it again") from None
-        except (
-            zipfile.BadZipFile,
-            tarfile.TarError,
-            zlib.error,
-            LZMAError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except BROKEN as error:
             raise UserError(f"{where}: broken: {error}", "fetch it again") from None
         except FileNotFoundError:
             raise UserError(f"{where}: not there (any more)") from None
@@ -171,7 +180,7 @@ def digest_of(members: Mapping[str, Member], names: Collection[str]) -> str:
     hasher = hashlib.sha256()
     for name in names:
         member = members[name]
-        hasher.update(f"{name}\t{member.size}\t{member.crc32:08x}\n".encode())
+        hasher.update(f"{name}\t{member.size}\t{member.crc32:08x}\n".encode(errors="surrogateescape"))
     return hasher.hexdigest()
 
 
@@ -183,19 +192,61 @@ def open_tree(path: Path, name: str) -> Tree:
     if path.is_dir():
         return _Folder(path, name)
     try:
-        if zipfile.is_zipfile(path):
+        if is_zip(path):
             return _Zip(path, name)
-        if tarfile.is_tarfile(path):
+        if is_tar(path):
             return _Tar(path, name)
         with path.open("rb") as stream:
             start = stream.read(512).lstrip()
-    except EOFError:
-        start = b""
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if start[:1] == b"<":
         raise UserError(f"{path}: an HTML page, not an archive", "open it in a browser to see what it says")
     raise UserError(f"{path}: neither a folder nor a whole zip or tar archive", "fetch it again")
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether *path* begins, or ends, as a zip archive does. Raises OSError."""
+    try:
+        return zipfile.is_zipfile(path)
+    except BROKEN:
+        return False
+
+
+def is_tar(path: Path) -> bool:
+    """Return whether *path* begins as a tar archive does, packed or not. Raises OSError."""
+    try:
+        with path.open("rb") as stream, open_tar(stream):
+            return True
+    except BROKEN:
+        return False
+
+
+def open_member(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """Open a zip's member, to be read piece by piece: only so does zipfile unpack no more than is asked for."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others it unpacks at once
+        raise zipfile.BadZipFile(f"{info.filename} is packed by a method other than deflate")
+    return bundle.open(info)
+
+
+def open_tar(stream: IO[bytes]) -> tarfile.TarFile:
+    """Open a tar archive whose headers are looked at before they are believed."""
+    return tarfile.open(fileobj=stream, tarinfo=_Info)
+
+
+class _Info(tarfile.TarInfo):
+    """A member that cannot lead tarfile back to where it was, nor have it read a header of gigabytes."""
+
+    def _block(self, count: int) -> int:
+        if count < 0:  # CVE-2025-8194
+            raise tarfile.HeaderError("a member has a negative size")
+        return super()._block(count)  # type: ignore[misc,no-any-return]
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+        if self.type in (*names, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE) and self.size > _HEADER:
+            raise tarfile.HeaderError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
 
 
 class _Folder(Tree):
@@ -208,6 +259,7 @@ class _Folder(Tree):
                 path = self._files.get(name)
             if path is not None:
                 with self._errors(name):
+                    self._bound(name, Path(path).stat().st_size)
                     content = Path(path).read_bytes()
                 yield name, content
 
@@ -270,8 +322,11 @@ class _Zip(Tree):
             for info in bundle.infolist():
                 name = None if info.is_dir() else self.member_name(info.filename)
                 if name in wanted:
-                    with self._errors(name):
-                        content = bundle.read(info)
+                    self._bound(name, info.file_size)
+                    with self._errors(name), open_member(bundle, info) as stream:
+                        content = stream.read(info.file_size + 1)
+                        if len(content) != info.file_size:
+                            raise EOFError
                     yield name, content
 
     def _signature(self) -> str:
@@ -298,9 +353,10 @@ class _Tar(Tree):
             yield name, known.texts[name].encode()
         if not wanted:
             return
-        with self._errors(), tarfile.open(self.path) as bundle:
+        with self._errors(), self.path.open("rb") as raw, open_tar(raw) as bundle:
             for name, info in self._infos(bundle):
                 if name in wanted:
+                    self._bound(name, info.size)
                     stream = bundle.extractfile(info)
                     content = b"" if stream is None else stream.read()
                     if zlib.crc32(content) != known.members[name].crc32:
@@ -319,7 +375,7 @@ class _Tar(Tree):
         with (
             Preparing(f"{self.path.name}: checksums, MB", total >> 20) as progress,
             self.path.open("rb") as raw,
-            tarfile.open(fileobj=raw) as bundle,
+            open_tar(raw) as bundle,
         ):
             for name, info in self._infos(bundle):
                 stream = bundle.extractfile(info)
@@ -338,16 +394,25 @@ class _Tar(Tree):
                         scan.texts[name] = b"".join(kept).decode()
                 progress.step(max(0, (raw.tell() >> 20) - progress.done))
             # A tar ends before its packing does, and only there stands the checksum of a .gz.
-            while bundle.fileobj is not None and bundle.fileobj.read(_CHUNK):
-                pass
+            rest = 0
+            while bundle.fileobj is not None and (chunk := bundle.fileobj.read(_CHUNK)):
+                rest += len(chunk)
+                self._no_bomb(rest)
         return scan
 
+    def _no_bomb(self, unpacked: int) -> None:
+        if unpacked > _TIMES * self.path.stat().st_size + _ROOM:
+            raise UserError(f"{self.path}: it unpacks to more than {_TIMES} times its size: no archive of images does")
+
     def _infos(self, bundle: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
+        total = 0
         for info in bundle:
+            total += tarfile.BLOCKSIZE + info.size
+            self._no_bomb(total)
             if info.isdir() or (name := self.member_name(info.name)) is None:
                 continue
-            if not info.isfile():
-                what = "a link" if info.issym() or info.islnk() else "a device"
+            if not info.isfile() or info.issparse():
+                what = "a link" if info.issym() or info.islnk() else "sparse" if info.issparse() else "a device"
                 raise UserError(f"{self.path}: its member {name} is {what}, which is not followed")
             yield name, info
 
@@ -359,13 +424,16 @@ def _file_signature(path: Path) -> str:
 
 def _kept(here: tuple[str, str], signature: str, make: Callable[[], _Scan]) -> _Scan:
     """Return the scan that is kept in the cache folder, or *make* and keep it. A cache that fails is done without."""
-    file = cache_root() / "trees" / f"{hashlib.sha256(repr(here).encode()).hexdigest()[:24]}.json"
+    file = cache_root() / "trees" / f"{hashlib.sha256(repr(here).encode()).hexdigest()[:24]}.scan"
     try:
-        content: Any = read_json(file)
+        checksum, _, body = file.read_bytes().partition(b"\n")
+        if hashlib.sha256(body).hexdigest().encode() != checksum:
+            raise ValueError("damaged")
+        content: Any = json.loads(body)
         if [content["format"], content["where"], content["signature"]] == [_FORMAT, list(here), signature]:
             members = {name: Member(size, crc32) for name, size, crc32 in content["members"]}
             return _Scan(members, dict(content["texts"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         pass
     scan = make()
     kept = {
@@ -377,5 +445,6 @@ def _kept(here: tuple[str, str], signature: str, make: Callable[[], _Scan]) -> _
     }
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, json.dumps(kept).encode())
+        body = json.dumps(kept).encode()
+        write_file(file, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     return scan

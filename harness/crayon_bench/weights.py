@@ -4,7 +4,10 @@ Weights are part of a run's key by the hash of their file, and so is the input s
 """
 
 import hashlib
+import io
 import json
+import stat
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 HEADS = {"mobilenet_v2": "classifier.", "resnet18": "fc.", "resnet50": "fc.", "small-cnn": "head."}
 """How the names of the last layer begin in a published state_dict; that layer is always new."""
+
+
+LARGEST = 4 << 30
+"""Largest file of weights, in bytes; the largest of these networks has a fortieth."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,11 @@ def load_into(model: "Classifier", spec: CNNSpec, coordinates: Mapping[str, Any]
 
 def _content(path: Path) -> bytes:
     try:
+        info = path.stat()
+        if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):  # a device may have no end
+            raise UserError(f"weights {path}: not a file")
+        if info.st_size > LARGEST:
+            raise UserError(f"weights {path}: larger than {LARGEST >> 30} GiB, which none of these networks is")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"weights {path}: cannot be read: {error.strerror or error}") from None
@@ -106,18 +118,20 @@ def _own_scaling(content: bytes) -> Scaling | None:
 
 
 def _tensors(path: Path, content: bytes) -> "dict[str, Tensor]":
-    import io
     import warnings
 
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
     if _is_safetensors(content):
         try:
             return load(content)
-        except (SafetensorError, ValueError) as error:
+        except Exception as error:  # the library raises KeyError and others at headers that are not its own
             raise UserError(f"weights {path}: not a readable safetensors file: {error}") from None
+    if _is_bomb(content):
+        raise UserError(
+            f"weights {path}: it unpacks to more than its own size", "torch.save does not pack: save it again"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -134,7 +148,23 @@ def _tensors(path: Path, content: bytes) -> "dict[str, Tensor]":
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
         raise UserError(f"weights {path}: not a state_dict (a dictionary of tensors by name)")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return _renamed(path, {name: name.removeprefix("module.") for name in state}, state)
+
+
+def _is_bomb(content: bytes) -> bool:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+            return sum(info.file_size for info in bundle.infolist()) > len(content)
+    except Exception:  # no zip, or a broken one: PyTorch says so
+        return False
+
+
+def _renamed(path: Path, names: Mapping[str, str], tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    renamed = {new: tensors[old] for old, new in names.items()}
+    if len(renamed) < len(names):
+        old, new = next((old, new) for old, new in names.items() if old != new and new in names)
+        raise UserError(f"weights {path}: {new} is in it twice, as {old} too")
+    return renamed
 
 
 def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
@@ -146,11 +176,8 @@ def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str
     with torch.device("meta"):
         wanted = ConvNet(spec, (3, 64, 64), 2, seed=0).body.state_dict()
     head = HEADS[spec.name]
-    body = {
-        name.removeprefix("body."): value
-        for name, value in tensors.items()
-        if not name.startswith((head, "head.")) and name != "kept"
-    }
+    names = [name for name in tensors if not name.startswith((head, "head.")) and name != "kept"]
+    body = _renamed(path, {name: name.removeprefix("body.") for name in names}, tensors)
     what = f"weights {path} do not fit {spec.title}"
     counters = [name for name in wanted if name.endswith("num_batches_tracked")]
     for name in counters:  # absent from files of old; it plays no part
@@ -165,10 +192,13 @@ def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str
         first = f"it lacks {missing[0]}" if missing else f"it has {unknown[0]}, which the network has not"
         raise UserError(f"{what}: {first} ({len(missing)} missing, {len(unknown)} too many)")
     for name, value in wanted.items():
+        if body[name].layout != torch.strided or body[name].is_quantized or body[name].is_meta:
+            raise UserError(f"weights {path}: {name} is not an ordinary tensor")
         if body[name].shape != value.shape:
             raise UserError(f"{what}: {name} is {tuple(body[name].shape)}, not {tuple(value.shape)}")
-        if body[name].is_floating_point() != value.is_floating_point():
+        if body[name].is_floating_point() != value.is_floating_point() or body[name].is_complex():
             raise UserError(f"{what}: {name} is {body[name].dtype}")
+        body[name] = body[name].to(value.dtype)  # before looking: what float64 can hold, float32 may not
         if not torch.isfinite(body[name]).all():
             raise UserError(f"weights {path}: {name} is not finite everywhere")
     return body

@@ -4,7 +4,6 @@ Only records of one *setting* (same data, protocol, oracle, selection rule …) 
 never stands beside real data. Several settings in a store give several tables, newest first.
 """
 
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.files import parse_toml
 from crayon_bench.parameters import validated
 from crayon_bench.records import GroupCount, MetricValue, Record, Status, digest
 
@@ -127,10 +127,10 @@ def load_reference(name: str) -> Reference:
 
 def _read(path: Any, model: type[M], what: str) -> M:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        raw = parse_toml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{what} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{what} {path}: not valid TOML: {error}") from None
     if "schema" in raw:
         raw["schema_"] = raw.pop("schema")

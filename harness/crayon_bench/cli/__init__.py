@@ -4,13 +4,14 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 
 import click
 
 from crayon_bench import __version__
-from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.errors import UserError, did_you_mean, one_line
 from crayon_bench.plugins import PluginError, call_hooks, hook_failures
 
 INTERRUPTED = 130
@@ -126,6 +127,7 @@ def invoke(args: list[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image is said in our own line
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
@@ -146,5 +148,5 @@ def _say(message: str) -> None:
 
 
 def _fail(message: str) -> int:
-    _say(f"Error: {' '.join(message.split())}")
+    _say(f"Error: {one_line(message, 4000)}")
     return 2

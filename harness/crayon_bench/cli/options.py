@@ -72,7 +72,7 @@ def parse_seeds(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > 1 and parts[-1] == "":
         parts.pop()
-    if not all(part.isascii() and part.isdigit() and int(part) <= MAX_SEED for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) < 20 and int(part) <= MAX_SEED for part in parts):
         raise UserError(f"--seeds {text}: expected a number of seeds, such as 5, or a list of seeds, such as 0,1,2")
     numbers = [int(part) for part in parts]
     if "," in text:

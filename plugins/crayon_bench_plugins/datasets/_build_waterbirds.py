@@ -109,11 +109,16 @@ def _read_birds(root: Path) -> list[_Bird]:
     classes = _table(root / "image_class_labels.txt")
     species = _table(root / "classes.txt")
     birds = []
+    seen: set[str] = set()
     for number, filename in names.items():
         where = f"{root / 'images.txt'}: image {number}"
         parts = filename.split("/")
-        if len(parts) != 2 or ".." in parts or "\\" in filename or not number.isdigit() or "." not in parts[0]:
+        is_number = number.isascii() and number.isdigit() and len(number) < 19
+        if len(parts) != 2 or ".." in parts or "\\" in filename or not is_number or "." not in parts[0]:
             raise UserError(f"{where}: {filename!r} is not NUMBER.Species/IMAGE.jpg")
+        if filename in seen:
+            raise UserError(f"{where}: {filename} is there twice")
+        seen.add(filename)
         if training.get(number) not in ("0", "1"):
             raise UserError(f"{root / 'train_test_split.txt'}: image {number} is not 0 or 1, or missing")
         if species.get(classes.get(number, "")) != parts[0]:

@@ -203,8 +203,7 @@ class CelebA(Dataset):
     @classmethod
     def doubts(cls, files: Mapping[str, Path]) -> list[str]:
         """Images of another size than the published ones."""
-        with open_plain(files[ATTRIBUTES.name]) as stream:
-            first = next(line for line in islice(stream, 2, None) if line.strip()).split()[0].decode()
+        first = next(line for line in islice(_lines(files[ATTRIBUTES.name]), 2, None) if line.strip()).split()[0]
         width, height = _size_of(open_tree(files[IMAGES.name], IMAGES.name), first)
         if (width, height) == (WIDTH, HEIGHT):
             return []
@@ -384,7 +383,7 @@ def read_listing(files: Mapping[str, Path]) -> Listing:
     lines = _lines(path)
     announced = lines[0].strip() if lines else ""
     header = lines[1].split() if len(lines) > 1 else []
-    if not announced.isascii() or not announced.isdigit() or not header:
+    if not announced.isdigit() or len(announced) > 18 or not header:
         raise UserError(
             f"{path}: line 1 must be the number of images, line 2 the names of the attributes",
             "this is not the official list_attr_celeba.txt",

@@ -220,18 +220,16 @@ def read_idx(path: Path, dimensions: int, *, header_only: bool = False) -> NDArr
     expected = int(np.prod(shape))
     with open_plain(path) as stream:
         stream.read(4 + 4 * dimensions)
-        if header_only:
-            length = 0
-            while chunk := stream.read(1 << 20):
-                length += len(chunk)
-            content = b""
-        else:
-            content = stream.read(expected + 1)
-            length = len(content)
+        content: list[bytes] = []
+        length = 0
+        # In pieces: read() reserves all that it is asked for, and the header may promise gigabytes.
+        while length <= expected and (chunk := stream.read(min(1 << 20, expected + 1 - length))):
+            length += len(chunk)
+            content += [] if header_only else [chunk]
     if length != expected:
         what = "truncated" if length < expected else "too long"
         raise UserError(f"{path}: {what}: {length} bytes of data, its header promises {expected}", "fetch it again")
-    return np.frombuffer(content, dtype=np.uint8).reshape((0,) if header_only else shape)
+    return np.frombuffer(b"".join(content), dtype=np.uint8).reshape((0,) if header_only else shape)
 
 
 def _shape(path: Path, dimensions: int) -> tuple[int, ...]:

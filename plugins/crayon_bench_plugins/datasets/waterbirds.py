@@ -420,6 +420,10 @@ def read_metadata(tree: Tree) -> list[Row]:
                 if value in seen:
                     raise UserError(f"{where}, line {reader.line_num}: {value} is in line {seen[value]} already")
                 seen[value] = reader.line_num
+            if (mask := f"mask {rows[-1].mask}") in seen:
+                where_now = f"{where}, line {reader.line_num}: {rows[-1].filename}"
+                raise UserError(f"{where_now} has the segmentation of line {seen[mask]}")
+            seen[mask] = reader.line_num
     except csv.Error as error:
         raise UserError(f"{where}, line {reader.line_num}: {error}", "fetch it again") from None
     for number, split in ((0, "training"), (2, "test")):
@@ -432,7 +436,9 @@ def _row(record: dict[str, str], line: int, where: str) -> Row:
     values = []
     for column, allowed in (("img_id", None), ("y", 2), ("split", 3), ("place", 2)):
         value = record[column] or ""
-        if not (value.isascii() and value.isdigit()) or (allowed is not None and int(value) >= allowed):
+        if not (value.isascii() and value.isdigit() and len(value) < 19) or (
+            allowed is not None and int(value) >= allowed
+        ):
             expected = "a whole number" if allowed is None else " or ".join(map(str, range(allowed)))
             raise UserError(f"{where}, line {line}: {column} is {value!r}, expected {expected}")
         values.append(int(value))
