@@ -21,6 +21,10 @@ class UserError(Exception):
         return " ".join(text.split())
 
 
+class StoreError(UserError):
+    """The store cannot be written: not a run's failure, it ends the sweep."""
+
+
 class GuardError(Exception):
     """A method reached for what only the oracle or the runner may read: evidence, groups or test data."""
 
