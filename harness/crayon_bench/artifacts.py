@@ -20,7 +20,6 @@ from crayon_bench.files import read_json, set_aside, write_folder
 from crayon_bench.limits import not_counted
 from crayon_bench.records import digest
 
-
 ROOM = "make room or choose another --store DIR, then give the same command again"
 
 

@@ -7,7 +7,7 @@ only text can). What belongs to every executor alike is done by ``perform``: the
 and the progress of runs elsewhere, which reaches the hooks in this process through files beside the store's records.
 An executor has to:
 
-- let KeyboardInterrupt through, after it has ended its workers and told ``perform.stopped(request)`` of each run in hand;
+- let KeyboardInterrupt through, after it has ended its workers and called ``perform.stopped`` for each run in hand;
 - tell ``perform.lost(request, why)`` of a worker that died, and carry out again what that returns;
 - let a UserError from ``perform`` through: it ends the sweep. :func:`answer` carries one home from another process.
 
@@ -18,6 +18,7 @@ result depends on its request alone: an executor cannot change it.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from crayon_bench.errors import UserError
@@ -28,6 +29,10 @@ from crayon_bench.records import Record
 
 class Perform(Protocol):
     """What an executor is given to carry out requests with: :class:`crayon_bench.runner.Performer`."""
+
+    @property
+    def folder(self) -> Path:
+        """A folder beside the store for files of this sweep; it is gone afterwards."""
 
     def __call__(self, request: RunRequest) -> list[Record]:
         """Carry out the run, and those named in it; return their records, which are in the store by then."""
@@ -52,12 +57,14 @@ class Executor(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    elsewhere: ClassVar[bool] = False
+    """Whether runs are carried out on other machines: then it is not looked here whether there is a GPU."""
     Parameters: ClassVar[type[_NoParameters]] = _NoParameters
 
     def __init__(self, workers: int | None = None, parameters: Any = None) -> None:
         """Raise UserError if *workers* cannot be had, or if what the executor needs is not installed."""
         self.workers = workers
-        self.parameters = self.Parameters() if parameters is None else parameters
+        self.parameters: Any = self.Parameters() if parameters is None else parameters
 
     def at_once(self, requests: Sequence[RunRequest]) -> int:
         """Return how many of the *requests* are carried out at the same time."""

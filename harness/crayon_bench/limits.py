@@ -1,9 +1,9 @@
 """Limits of a run's time and memory.
 
 A thread looks at the clock and at the memory. When a limit is passed, it sends the main thread a signal, whose handler
-raises :class:`LimitError` there: code in Python and calls that return to Python end at once. Code that does not return is
-ended with its process, after a grace period, where the process is a worker; in the process of the user's own command
-that cannot be done.
+raises :class:`LimitError` there: code in Python and calls that return to Python end at once. Code that does not return
+is ended with its process, after a grace period, where the process is a worker; in the process of the user's own
+command that cannot be done.
 """
 
 import faulthandler

@@ -56,18 +56,23 @@ class Performer:
     store: str
     plugin_files: tuple[tuple[str, str], ...] = ()
     """Path and content hash of each ``--plugin`` file."""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     home: str = ""
     """The process that started the sweep, whose hooks are called."""
-    events: str | None = None
-    """Folder for what other processes have to say."""
+    sweep: str | None = None
+    """Folder for what other processes have to say, and for an executor's own files."""
+
+    @property
+    def folder(self) -> Path:
+        """See :class:`crayon_bench.executor.Perform`."""
+        return Path(self.sweep or self.store)
 
     def __call__(self, request: RunRequest) -> list[Record]:
         """Carry out one run together with those named in it, and return their records; see :func:`perform`."""
         from crayon_bench.together import perform_together  # here, because it needs this module
 
-        if (away := self.events is not None and here() != self.home):
-            send_hooks(sender(Path(str(self.events))))
+        if away := self.sweep is not None and here() != self.home:
+            send_hooks(sender(self.folder))
         registry = _registry(self.plugin_files)
         return perform_together(request, Store(Path(self.store)), registry, self.limits, self._note(request, away))
 
@@ -78,11 +83,12 @@ class Performer:
             return [replace(one, others=[]) for one in (request, *request.others)], []
         if not words and request.tries < (_TRIES if guilty else _TRIES_OF_MACHINES) - 1:
             return [replace(request, tries=request.tries + 1)], []
-        return [], [self._fail(one, words or f"{why}, twice") for one in (request, *request.others)]
+        reason = words or f"{why}, {request.tries + 1} times"
+        return [], [self._fail(one, reason) for one in (request, *request.others)]
 
     def _fail(self, request: RunRequest, reason: str) -> Record:
         call_hooks("run_started", request=request)
-        run = Run(request)
+        run = Run(replace(request, device="cpu"))  # there may be no GPU here
         run.log.write(f"The worker ended without a record, and with it what it had logged: {reason}\n")
         run.end(Status.FAILED, reason)
         Store(Path(self.store)).save(run.record, None, run.log.getvalue())
@@ -95,11 +101,11 @@ class Performer:
         for one in (request, *request.others):
             known = store.find(one.coordinates, one.key)
             if known is None or known.status is not Status.INTERRUPTED:
-                save_interrupted(Run(one), store)
+                save_interrupted(Run(replace(one, device="cpu")), store)
 
     def _note(self, request: RunRequest, away: bool = True) -> Path | None:
         """Return the file in which a worker says that it is ended for a limit; None in the user's own process."""
-        return Path(self.events) / f"{request.key}.why" if self.events is not None and away else None
+        return self.folder / f"{request.key}.why" if self.sweep is not None and away else None
 
 
 _TRIES = 2
@@ -122,6 +128,10 @@ def sweep(
     from crayon_bench.together import in_order, put_together
 
     files = tuple((str(file.resolve()), content_hash(file)) for file in registry.files)
+    if executor.elsewhere:  # so that all machines do the same
+        requests = [
+            replace(one, device="cuda" if one.device == "cuda" else resolve_device(one.device)) for one in requests
+        ]
     workers = executor.at_once(requests)
     units = put_together(requests, registry, workers)
     folder = store.path.resolve() / f".sweep.{uuid.uuid4().hex[:8]}"
@@ -147,8 +157,9 @@ def perform(
 ) -> Record:
     """Carry out one run by itself, write its record to the *store* and return it. *remark*: begins its log.
 
-    limits, note: see :func:`~crayon_bench.limits.limited`. Whatever a plugin raises becomes a record with the status "failed". KeyboardInterrupt becomes one with the status
-    "interrupted" and goes on. Raises UserError if the store cannot be written, or if the data do not allow the run.
+    limits, note: see :func:`~crayon_bench.limits.limited`. Whatever a plugin raises becomes a record with the status
+    "failed". KeyboardInterrupt becomes one with the status "interrupted" and goes on. Raises UserError if the store
+    cannot be written, or if the data do not allow the run.
     """
     call_hooks("run_started", request=request)
     run = Run(request)
@@ -237,7 +248,7 @@ class Run:
     def captured_output(self) -> Iterator[None]:
         """Send what is printed to the run's log."""
         # What a plugin prints belongs to its log: standard output is for the table alone.
-        with contextlib.redirect_stdout(self.log):
+        with contextlib.redirect_stdout(self.log), _no_output():
             yield
 
     @contextlib.contextmanager
@@ -246,6 +257,22 @@ class Run:
         start, apart = time.perf_counter(), self.apart
         yield
         self.record.seconds[what] = round(time.perf_counter() - start - (self.apart - apart), 3)
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Send what C code, or a process that a plugin starts, writes to standard output to standard error."""
+    try:
+        before = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 @dataclass(frozen=True)

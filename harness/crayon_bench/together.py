@@ -83,7 +83,8 @@ def put_together(requests: Sequence[RunRequest], registry: Registry, workers: in
 def _is_stackable(request: RunRequest, registry: Registry) -> bool:
     method: type[Method] = registry.load(Kind.METHOD, request.method)
     mlp = request.coordinates["model"]["name"] == "mlp"
-    return request.skip is None and mlp and method.stackable and resolve_device(request.device) == "cpu"
+    on_cpu = request.device != "cuda" and resolve_device(request.device) == "cpu"
+    return request.skip is None and mlp and method.stackable and on_cpu
 
 
 def in_order(units: Sequence[RunRequest]) -> list[RunRequest]:
@@ -92,7 +93,8 @@ def in_order(units: Sequence[RunRequest]) -> list[RunRequest]:
     Otherwise all workers would begin by waiting for the first model.
     """
     made: set[str] = set()
-    first, rest = [], []
+    first: list[RunRequest] = []
+    rest: list[RunRequest] = []
     for unit in units:
         models = {digest(original_depends_on(one.coordinates)) for one in (unit, *unit.others)}
         (first if unit.skip is None and not models <= made else rest).append(unit)

@@ -92,7 +92,7 @@ def _chosen(args: list[str]) -> str:
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="End a run that takes longer; it has failed. Waiting for an original model that another run makes is not counted.",
+    help="End a run that takes longer; it has failed. Waiting for a model that another run makes is not counted.",
 )
 @click.option(
     "--memory-limit",
@@ -183,7 +183,7 @@ def run(
         _show_plan(plan, Store.open(store) if (store / "runs").is_dir() else None, Rerun(rerun))
         return 1 if plan.problems or registry.file_errors else 0
 
-    if device == "cuda":
+    if device == "cuda" and not carrier.elsewhere:
         from crayon_bench.runner import resolve_device
 
         resolve_device(device)  # before anything is written

@@ -22,7 +22,8 @@ class SerialExecutor(Executor):
     def __init__(self, workers: int | None = None, parameters: Any = None) -> None:
         if workers not in (None, 1):
             raise UserError(
-                f"--workers {workers}: executor 'serial' has one worker", "leave --workers out, or add --executor processes"
+                f"--workers {workers}: executor 'serial' has one worker",
+                "leave --workers out, or add --executor processes",
             )
         super().__init__(workers, parameters)
 
