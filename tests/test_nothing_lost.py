@@ -121,6 +121,8 @@ def test_a_flipped_bit_or_a_lost_end_anywhere_is_noticed_and_mended(name, whole,
     chance = random.Random(seed)
     for trial in range(3):
         file = chance.choice(sorted(store.glob(f"*/[!.]*/{name}")))
+        if name == "SHA256SUMS":  # but for the line of the log, which is no reason to do a run again
+            file.write_text("".join(line for line in file.open() if "log.txt" not in line and "tensors" not in line))
         before = content_of_folder(file.parent)
         damaged = bytearray(file.read_bytes())
         if trial == 2:

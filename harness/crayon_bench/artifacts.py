@@ -16,11 +16,9 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from crayon_bench.errors import StoreError
-from crayon_bench.files import read_json, set_aside, write_folder
+from crayon_bench.files import check_sums, read_json, set_aside, with_sums, write_folder
 from crayon_bench.limits import not_counted
 from crayon_bench.records import digest
-
-ROOM = "make room or choose another --store DIR, then give the same command again"
 
 
 class Artifacts:
@@ -84,9 +82,8 @@ class Artifacts:
             "seconds": round(seconds, 3),
         }
         with self._kept():
-            write_folder(
-                self.root / name, {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
-            )
+            files = {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
+            write_folder(self.root / name, with_sums(files))
         return tensors
 
     @contextmanager
@@ -94,9 +91,8 @@ class Artifacts:
         try:
             yield
         except OSError as error:
-            raise StoreError(
-                f"store {self.root.parent}: artifacts cannot be written: {error.strerror or error}", ROOM
-            ) from None
+            why = error.strerror or error
+            raise StoreError(f"store {self.root.parent}: artifacts cannot be written: {why}") from None
 
     @staticmethod
     def _read(folder: Path) -> dict[str, Tensor] | None:
@@ -107,6 +103,7 @@ class Artifacts:
             meta = read_json(folder / "meta.json")
             if hashlib.sha256(content).hexdigest() != meta["sha256"]:
                 raise ValueError("the checksum does not match")
+            check_sums(folder, ["meta.json"])
             return load_tensors(content)
         except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
             kept = set_aside(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from crayon_bench.errors import UserError
+from crayon_bench.errors import StoreError, UserError
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import call_hooks
 from crayon_bench.store import Store
@@ -57,7 +57,10 @@ class Listener:
         self._mistake: UserError | None = None
 
     def __enter__(self) -> Self:
-        self.folder.mkdir()
+        try:
+            self.folder.mkdir()
+        except OSError as error:
+            raise StoreError(f"store {self.store.path}: cannot be written: {error.strerror or error}") from None
         self._thread.start()
         return self
 

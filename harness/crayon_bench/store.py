@@ -10,7 +10,6 @@ Two stores merge by copying one over the other. Names that begin with a dot are 
 at will while nothing runs.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -21,11 +20,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from crayon_bench.errors import StoreError, UserError
-from crayon_bench.files import read_json, set_aside, write_file, write_folder
+from crayon_bench.files import check_sums, read_json, set_aside, with_sums, write_file, write_folder
 from crayon_bench.records import SCHEMA, Record, Status, folder_name
-
-SUMS = "SHA256SUMS"
-"""File of checksums in a run's folder, for ``sha256sum -c`` too."""
 
 
 class Store:
@@ -129,15 +125,11 @@ class Store:
         files = {"record.json": record.to_json().encode(), "log.txt": log.encode()}
         if predictions is not None:
             files["predictions.parquet"] = predictions
-        sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
-        files[SUMS] = "".join(sums).encode()
         try:
-            write_folder(self.runs / record.folder, files)
+            write_folder(self.runs / record.folder, with_sums(files))
         except OSError as error:
-            raise StoreError(
-                f"store {self.path}: run {record.folder} cannot be written: {error.strerror or error}",
-                "make room or choose another --store DIR, then give the same command again",
-            ) from None
+            why = error.strerror or error
+            raise StoreError(f"store {self.path}: run {record.folder} cannot be written: {why}") from None
 
     def log(self, record: Record) -> str:
         """Return the log of a run; empty if there is none."""
@@ -158,7 +150,7 @@ class Store:
             record = Record.model_validate(raw)
             if record.status is Status.OK and not (folder / "predictions.parquet").stat().st_size:
                 raise ValueError("its predictions are empty")
-            _check_sums(folder)
+            check_sums(folder, ["record.json", *(["predictions.parquet"] if record.status is Status.OK else [])])
             return record
         except (FileNotFoundError, NotADirectoryError) as error:
             if file.exists():
@@ -177,15 +169,3 @@ class Store:
             what = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
         kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
         print(f"Warning: record {folder.name} is damaged ({what}); {kept}, the run counts as missing", file=sys.stderr)
-
-
-def _check_sums(folder: Path) -> None:
-    """Raise ValueError if a file that matters is not what was written. Records of earlier versions have no sums."""
-    if not (folder / SUMS).is_file():
-        return
-    for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
-        wanted, _, name = line.partition("  ")
-        if name == "log.txt":  # no reason to do a run again
-            continue
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
-            raise ValueError(f"{name}: the checksum does not match")

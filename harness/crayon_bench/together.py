@@ -123,7 +123,8 @@ def perform_together(
         call_hooks("run_started", request=one)
     start = time.perf_counter()
     try:
-        with limited(limits.times(len(runs)), note):
+        # The outer isolation puts back what a limit may keep the inner ones from putting back.
+        with isolated(requests[0]), limited(limits.times(len(runs)), note):
             _carry_out(runs, store, registry)
     except UsersMistakeError as mistake:
         raise mistake.error from None
