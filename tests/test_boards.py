@@ -471,7 +471,8 @@ submission to ICML, Table 1
 one was as often.
   Seconds: mean over seeds of the method's own refine step and of making what it shares with other methods, such as maps, whichever of them
 made it; without the original model.
-  Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined.
+  Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined, with whatever the process held
+before and with what it made for others.
 """
 
 

@@ -263,9 +263,9 @@ def test_no_neuron_is_relevant(run):
     assert warnings(records) == {name: {NO_RELEVANT: 1} for name in ("crayon-pruning", "crayon-attention-pruning")}
 
 
-@pytest.mark.parametrize("batch", [5, 3])
+@pytest.mark.parametrize("batch", [5, 3, 1])
 def test_one_image_per_group(run, batch):
-    """Four images in batches of five, and in batches of three: then the last one is a batch of one image."""
+    """Four images in batches of five, of three (the last one joins them) and of one (the last two are joined)."""
     records = run("half", "--set", f"original.batch={batch}", "--set", f"refine.batch={batch}", each=1)
     assert counts(records)["crayon-attention"] == counts(records)["rrr"] == counts(records)["energy"] == 4
     assert counts(records)["res"] == 8

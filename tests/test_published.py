@@ -10,7 +10,8 @@ from crayon_bench.dataset import Source
 from crayon_bench.plan import Options, make_plan
 from crayon_bench.plugins import Registry
 
-FILES = sorted((Path(__file__).resolve().parents[1] / "leaderboards" / "published").glob("*.json"))
+PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
+FILES = sorted(PUBLISHED.glob("table*.json"))
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
 STANDINS = {"table1-standin-celeba": "celeba", "table1-standin-waterbirds": "waterbirds"}
 
@@ -21,6 +22,43 @@ def test_there_are_tables_of_the_stand_ins_with_protocol_quick_and_five_seeds():
         board = boards[name]
         assert (board["source"], board["protocol"]) == ({dataset: "standin"}, {dataset: "quick"})
         assert board["seeds"] == {dataset: [0, 1, 2, 3, 4]}
+
+
+def rows_of_readme() -> list[list[str]]:
+    """Return the cells of all tables in the README, without emphasis."""
+    text = (PUBLISHED / "README.md").read_text(encoding="utf-8").replace("*", "")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_the_readme_tells_the_search_as_it_was_written_down():
+    search = json.loads((PUBLISHED / "celeba-half-search.json").read_text(encoding="utf-8"))
+    told = [
+        [
+            one["method"],
+            ", ".join(f"{name}={value:g}" for name, value in one["trial"].items()),
+            str(one["seeds"]),
+            *(f"{one[name]:.1f}" for name in ("wga", "ma", "mouth")),
+        ]
+        for one in search
+    ]
+    assert len(told) == 54
+    assert [row for row in rows_of_readme() if len(row) == 6] == [
+        ["method", "trial", "seeds", "validation WGA", "validation MA", "maps on the mouth (%)"],
+        ["---", "---", "---:", "---:", "---:", "---:"],
+        *told,
+    ]
+
+
+def test_the_readme_tells_the_table_of_half_size_faces():
+    rows = json.loads((PUBLISHED / "table1-celeba-half.json").read_text(encoding="utf-8"))["rows"]
+    scores = {row["label"]: row["metrics"] for row in rows}
+    more = scores["Train More"]["worst_group_accuracy"]["mean"]
+    told = {row[0]: row[1:4] for row in rows_of_readme() if len(row) == 5 and row[0] in scores}
+    assert set(told) == set(scores)
+    for label, (wga, ma, over) in told.items():
+        worst, mean = scores[label]["worst_group_accuracy"], scores[label]["group_mean_accuracy"]
+        assert (wga, ma) == (f"{worst['mean']:.1f} ± {worst['std']:.1f}", f"{mean['mean']:.1f}")
+        assert over == ("" if label == "Train More" else f"{round(worst['mean'], 1) - round(more, 1):+.1f}")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

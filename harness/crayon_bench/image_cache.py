@@ -55,9 +55,9 @@ def decoded(
     """Return a read-only memory-mapped array of *shape* (N, C, H, W), decoding what is not in the cache yet.
 
     name: beginning of the file's name. key: everything that the content depends on, as JSON values; Pillow's version
-    is added, because another decoder gives other last bits. items: called
-    only if it must be made; yields each position in [0, N) once, in any order, with what *decode* (called in
-    *workers* threads) makes an array (C, H, W) of. what: for the progress display.
+    is added, because another decoder gives other last bits. items: called only if it must be made; yields each position
+    in [0, N) once, in any order, with what *decode* (called in *workers* threads) makes an array (C, H, W) of. what:
+    for the progress display.
 
     Who comes second while it is being made waits, and reads. A damaged file is set aside with a warning and remade.
     Interrupted or failed, nothing stays. Raises UserError if the disk is full or the folder cannot be written, and

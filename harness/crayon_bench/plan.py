@@ -236,7 +236,7 @@ def _plan_dataset(
                     overrides=overrides,
                     source=found.source.value,
                     verified=found.verified,
-                    notes=[*found.notes, *([f"protocol {protocol.name}: {protocol.note}"] if protocol.note else [])],
+                    notes=[*found.notes, *_protocol_note(protocol)],
                     where=found.where,
                     data_root=str(root.resolve()),
                     strict=strict,
@@ -269,6 +269,12 @@ def _check_tables(protocol: Protocol, registry: Registry) -> None:
             if name not in registry.names(kind):
                 where = f"protocol {protocol.name}: {'methods' if kind is Kind.METHOD else 'oracle'}.{name}"
                 raise UserError(f"{where}: there is no {kind} '{name}'", did_you_mean(name, registry.names(kind)))
+
+
+def _protocol_note(protocol: Protocol) -> list[str]:
+    """Return what the protocol has to say under every table, unless somebody has set the oracle otherwise."""
+    own = not any(key.startswith("oracle.") for key in protocol.overrides)
+    return [f"protocol {protocol.name}: {protocol.note}"] if protocol.note and own else []
 
 
 def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:

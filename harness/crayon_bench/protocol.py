@@ -182,7 +182,7 @@ class Protocol:
     """A validated protocol.
 
     threads: CPU threads of one run; fixed here because the number changes the last bits of a sum.
-    note: what stands under every table made by it, such as what is not verified.
+    note: what stands under every table made by it, about its oracle.
     oracle, methods: parameters by plugin name, validated against the plugin when it is used.
     overrides: what ``--set`` changed, dotted key → value.
     """

@@ -533,7 +533,7 @@ def _remarks(section: Section, group: list[Record], references: list[Reference],
             f"{section.title} here is a STAND-IN made without the real data: nothing in this table says how a method"
             " does on the real data."
         )
-    remarks += [f"{section.title}: {note}" for record in group[:1] for note in record.notes]
+    remarks += [f"{section.title}: {note}" for note in dict.fromkeys(note for record in group for note in record.notes)]
     oracle = group[0].title.get("oracle", "")
     if oracle != "simulated":
         remarks.append(f"{where}Feedback by oracle: {oracle}")

@@ -48,7 +48,8 @@ def stats(
     Answers that depend on the class leak the label: a method may learn from them without looking at any map. And
     cut-offs that fit other maps than yours make every answer the same: the quantiles show where yours lie.
 
-    Original models are trained if the store does not have them. Nothing else is kept, and nothing is counted.
+    Original models, their maps and neurons are made if the store does not have them. Nothing else is kept, and
+    nothing is counted.
     """
     from crayon_bench.dataset import Source
     from crayon_bench.plan import Options, make_plan

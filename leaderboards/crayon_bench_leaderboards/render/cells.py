@@ -307,7 +307,8 @@ _EXPLAINED = {
         " as maps, whichever of them made it; without the original model."
     ),
     "Peak MiB": (
-        "Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined."
+        "Peak MiB: mean over seeds of the highest memory, resident or on the device, while the method refined, with"
+        " whatever the process held before and with what it made for others."
     ),
 }
 

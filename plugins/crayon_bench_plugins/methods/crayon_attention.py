@@ -40,15 +40,18 @@ class CrayonAttention(Method):
     "Maybe" and unanswered maps leave cross-entropy alone. Maps are Grad-CAM of the last feature map for convolutional
     networks and |input gradient| for MLPs. ``share`` and ``normalise`` are the later CRAYON code's, off by default.
 
-    Departures: none known. The paper does not say whether M′ belongs to the true or the predicted label (the authors'
-    code: the true one), nor whether the gradient flows through M′'s maximum (here it does). All three terms are means
-    over the batch in place of sums, the same to Adam but that weight decay weighs more.
+    Departures: "yes" and "no" to a dead map, in which there is nothing to keep or to leave, count as "maybe"; with
+    ``model.maps = "contrast"``, M and M′ are of the logits' difference in place of the label's logit. The paper does
+    not say whether M′ belongs to the true or the predicted label (the authors' code: the true one), nor whether the
+    gradient flows through M′'s maximum (here it does). All three terms are means over the batch in place of sums, the
+    same to Adam but that weight decay weighs more.
     """
 
     name = "crayon-attention"
     title = "CRAYON-Attention"
     summary = "yes-no feedback on saliency maps steers attention"
     source = "CRAYON paper, §3.2"
+    version = 2
     asks = (FeedbackKind.MAP_VERDICT,)
     stackable = True
     Parameters = CrayonAttentionParameters

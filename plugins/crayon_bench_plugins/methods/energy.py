@@ -32,7 +32,8 @@ class EnergyLoss(Method):
     no gradient.
 
     Departures: for MLPs the map is |input gradient|, which has the image's size and is nowhere negative; the paper has
-    convolutional networks, with B-cos and input-times-gradient maps beside Grad-CAM.
+    convolutional networks, with B-cos and input-times-gradient maps beside Grad-CAM. With
+    ``model.maps = "contrast"``, M′ is of the logits' difference in place of the label's logit.
     """
 
     name = "energy"

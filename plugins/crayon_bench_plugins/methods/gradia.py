@@ -38,7 +38,8 @@ class GradIA(Method):
     relevant pixels, averaged over the cells of the grid, blurred by a 3×3 Gaussian and divided by its maximum.
 
     Departures: the authors' code keeps the channel weights of Grad-CAM out of the gradient, here it flows through
-    them. "Maybe" and unanswered maps count as reasonable. ``weight`` is ours.
+    them. "Maybe" and unanswered maps count as reasonable. ``weight`` is ours. With
+    ``model.maps = "contrast"``, maps are of the logits' difference in place of the label's logit.
     """
 
     name = "gradia"

@@ -62,6 +62,7 @@ class RandomPruning(Method):
     title = "Random Pruning"
     summary = "as many neurons as CRAYON-Pruning, chosen at random"
     source = "CRAYON paper, §4.2"
+    version = 2
     needs_feature_maps = True
     control = True
     Parameters = PatchParameters
@@ -101,6 +102,7 @@ class CrayonAttentionPruning(Method):
     title = "CRAYON-Attention+Pruning"
     summary = "both kinds of yes-no feedback in tandem"
     source = "CRAYON paper, §5"
+    version = 2
     asks = (FeedbackKind.MAP_VERDICT, FeedbackKind.NEURON_VERDICT)
     needs_feature_maps = True
     Parameters = AttentionPruningParameters

@@ -41,6 +41,8 @@ class RRR(Method):
 
         L = Σ_n −log p_ny + λ Σ_n Σ_hw (A_n · M′_n)²
 
+    With ``model.maps = "contrast"``, M′ is of the logits' difference in place of the label's logit.
+
     Departures: the form for convolutional networks is ours; it is not published for these data, and the input
     gradient's costs a double backward (docs/performance.md). Weight decay is Adam's, not the paper's separate term;
     means over the batch in place of sums, the same to Adam but that weight decay weighs more.
