@@ -764,3 +764,34 @@ def test_a_run_of_all_data_sets_prints_both_boards(full, capsys):
     assert text.count("Table 2: accuracy on DecoyMNIST\n") == 1
     assert "GradIA" not in text  # only what was asked for
     assert [board.name for board in boards_for(records)] == ["table1", "table2"]
+
+
+def test_statistics_are_added_only_on_demand_and_in_every_format(cli):
+    scores = {"original": 50.0, "crayon-attention": 70.0, "rrr": 96.0, "energy": 95.9}
+    jitter = [0.3, -0.2, 0.1, 0.4, -0.3, 0.2, -0.1]
+    records = []
+    for n, (name, score) in enumerate(scores.items()):
+        for seed in range(7):
+            share = [{"name": "g", "right": 8, "total": 10}]
+            records.append(record(name, seed, score + jitter[(seed * (n + 1)) % 7], groups=share))
+    save(records)
+    assert "Rank" not in cli("leaderboard").out
+    assert "statistics" not in json.loads(cli("leaderboard", "--format", "json").out)
+    [found] = json.loads(cli("leaderboard", "--statistics", "--format", "json").out)["statistics"]["decoymnist"]
+    by_method = {row["method"]: row for row in found["rows"]}
+    assert {name: row["rank"] for name, row in by_method.items()} == {
+        "rrr": 1, "energy": 1, "crayon-attention": 3, "original": 4,
+    }  # fmt: skip
+    best = by_method["rrr"]
+    assert best["to_best"] is None
+    # Three differences to Original, each with p = 2 / 2⁷: Holm gives all of them three times that.
+    assert best["to_original"]["p"] == pytest.approx(3 * 2 / 2**7)
+    assert best["to_original"]["interval"]["estimate"] == pytest.approx(
+        statistics.mean(r.metrics["sample_accuracy"].value for r in records if r.method == "rrr")
+        - statistics.mean(r.metrics["sample_accuracy"].value for r in records if r.method == "original")
+    )
+    assert best["per_run"]["0"]["low"] == pytest.approx(49.02, abs=0.01)  # Wilson of 8 of 10
+    for form, text in (("terminal", "1 tied"), ("markdown", "1 tied |"), ("latex", "1 tied"), ("csv", "_to_best_p")):
+        assert text in cli("leaderboard", "--statistics", "--format", form).out
+    save([r for r in records if r.seed < 5], Path("five"))
+    assert "WARNING: 5 seeds: below 6" in cli("leaderboard", "--statistics", "--store", "five").out

@@ -13,10 +13,9 @@ import pytest
 
 from crayon_bench.records import Record, digest, setting_of
 from crayon_bench.store import Store
-from crayon_bench_leaderboards.baseline import Cell, Run, Tests
+from crayon_bench_leaderboards.baseline import Cell, Examples, Run
 from crayon_bench_leaderboards.check import check
 
-ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {"black": 100, "blond": 50}
 
 
@@ -368,7 +367,7 @@ def test_the_gate_never_imports_torch():
 def cell_of(accuracy: float, seeds: int, random: np.random.Generator, first: int = 0) -> Cell:
     """Return runs whose worst group varies by 4 points between seeds, on examples that differ in difficulty."""
     ease = np.random.default_rng(99).normal(0, 0.15, 150)
-    tests = Tests((("black", 100), ("blond", 50)), "digest")
+    tests = Examples((("black", 100), ("blond", 50)), "digest")
     runs = {}
     for seed in range(first, first + seeds):
         level = np.repeat([0.9, accuracy + random.normal(0, 0.04)], [100, 50])

@@ -8,10 +8,7 @@ from crayon_bench.method import Job
 from crayon_bench.protocol import Recipe
 
 BASELINE = Path(__file__).resolve().parents[1] / "leaderboards/baselines/standins.json"
-SMALL = [
-    "--dataset", "celeba", "--source", "standin", "--methods", "energy", "--seeds", "2", "--quiet",
-    "--set", "dataset.majority=200", "--set", "dataset.test=60", "--set", "dataset.validation=10",
-]  # fmt: skip
+SMALL = ["--dataset", "decoymnist", "--source", "standin", "--methods", "rrr", "--seeds", "5", "--quiet"]
 
 
 def flip_the_penaltys_sign(monkeypatch):

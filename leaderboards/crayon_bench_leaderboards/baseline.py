@@ -32,7 +32,7 @@ _VERSIONS = ("version", "file")
 
 
 @dataclass(frozen=True)
-class Tests:
+class Examples:
     """Test examples: how many each group has, and a digest of their groups and names."""
 
     groups: tuple[tuple[str, int], ...]
@@ -48,7 +48,7 @@ class Tests:
 class Run:
     """One run: right or wrong of each test example, in order of group and name. reason: why there are none."""
 
-    tests: Tests | None
+    tests: Examples | None
     right: NDArray[np.bool_] | None
     reason: str | None = None
 
@@ -127,7 +127,7 @@ def _run(store: Store, record: Record) -> Run:
     if sizes.tolist() != [group.total for group in record.groups]:
         return Run(None, None, "its predictions do not belong to its record")
     order = sorted(range(len(names)), key=lambda n: (int(groups[n]), names[n]))
-    tests = Tests(
+    tests = Examples(
         groups=tuple((group.name, group.total) for group in record.groups),
         examples=digest([[int(groups[n]), names[n]] for n in order]),
     )
@@ -246,7 +246,7 @@ def _load(path: Path) -> dict[str, Cell]:
 
 def _cells(file: _File) -> dict[str, Cell]:
     tests = {
-        key: Tests(tuple((group.name, group.total) for group in one.groups), one.examples)
+        key: Examples(tuple((group.name, group.total) for group in one.groups), one.examples)
         for key, one in file.tests.items()
     }
     cells: dict[str, Cell] = {}
@@ -263,7 +263,7 @@ def _cells(file: _File) -> dict[str, Cell]:
     return cells
 
 
-def _unpack(text: str, tests: Tests) -> NDArray[np.bool_]:
+def _unpack(text: str, tests: Examples) -> NDArray[np.bool_]:
     count = sum(size for _, size in tests.groups)
     try:
         packed = base64.b64decode(text, validate=True)

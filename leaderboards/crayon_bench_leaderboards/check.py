@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from crayon_bench.records import differences
-from crayon_bench_leaderboards.baseline import Cell, Run, Tests, without_versions
+from crayon_bench_leaderboards.baseline import Cell, Examples, Run, without_versions
 from crayon_bench_leaderboards.statistics import METRICS, Bits, Interval, bootstrap_difference, group_accuracies
 
 
@@ -200,7 +200,7 @@ def _judge(difference: Interval, margin: float) -> Verdict:
     return Verdict.HOLDS if difference.low >= -margin - slack else Verdict.UNDECIDED
 
 
-def _worst_group(old: Bits, new: Bits, tests: Tests) -> WorstGroup:
+def _worst_group(old: Bits, new: Bits, tests: Examples) -> WorstGroup:
     then, now = (group_accuracies(right, tests.sizes).mean(0) for right in (old, new))
     worst = int(now.argmin())
     name, total = tests.groups[worst]
