@@ -96,7 +96,7 @@ def open_picture(content: bytes, what: str, mode: str = "RGB") -> Image.Image:
         raise
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        raise UserError(f"{what}: no image ({known}), or its beginning is damaged", "fetch it again") from None
+        raise UserError(f"{what}: not an image ({known}), or its beginning is damaged", "fetch it again") from None
     except Exception as error:  # Pillow's plugins raise anything at a broken file: KeyError, struct.error, …
         raise UserError(f"{what}: broken image: {error}", "fetch it again") from None
 
