@@ -196,6 +196,17 @@ def test_a_neuron_may_miss_in_proportion_to_its_patches_and_must_show_something(
     assert close_ledger(book).verdicts["neuron_verdict"] == {"yes": len(yes), "no": len(no), "maybe": 0}
 
 
+def test_a_map_is_judged_by_the_share_of_its_total_on_relevant_pixels():
+    """Yes above one cut-off, no below the other, maybe on them and between, at the image's size and on a grid."""
+    book = simulated(yes_above=0.5, no_below=0.25)
+    for size in (8, 4):
+        maps = np.zeros((5, size, size), np.float32)
+        for one, share in zip(maps, (0.625, 0.5, 0.375, 0.25, 0.125), strict=True):
+            one[1, 1], one[1, size - 1] = 8 * share, 8 * (1 - share)  # of any height
+        answers = [Verdict.YES, Verdict.MAYBE, Verdict.MAYBE, Verdict.MAYBE, Verdict.NO]
+        assert book.judge_maps(np.arange(5) + 4, maps).values.tolist() == answers
+
+
 def test_a_patch_shows_what_is_relevant_if_it_holds_more_than_a_share_of_it():
     patches = patches_of("y")  # 8 of 32 relevant pixels
     for share, verdict in ((0.0, Verdict.YES), (0.24, Verdict.YES), (0.25, Verdict.NO)):

@@ -16,6 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet50
 
+import crayon_bench_plugins
+from crayon_bench.dataset import Source
+from crayon_bench.plan import Options, make_plan
+from crayon_bench.plugins import Registry
+from crayon_bench.protocol import load_protocol
 from crayon_bench_plugins.datasets.waterbirds import PICTURES, SEGMENTATIONS
 from test_celeba import write_celeba
 
@@ -111,3 +116,62 @@ def test_one_step_of_every_method(cli, tmp_path, state, dataset):
     assert sum(records["random-pruning"]["feedback"]["lent"].values()) == 2048 - dead
     for name in ("crayon-pruning", "crayon-attention-pruning"):
         assert records[name]["warnings"]["neurons that no training image activates, pruned unasked"] == dead
+
+
+PAPER = {
+    # data set: original epochs, batch, lr; refine epochs, lr; α, β; patches, misses (§4.2 and §4.3 of the CRAYON paper)
+    "celeba": (5, 64, 1e-4, 7, 1e-4, 1e4, 1e2, 20, 0),
+    "waterbirds": (50, 128, 1e-3, 4, 1e-4, 2000.0, 20.0, 10, 1),
+}
+FINAL = {
+    # refine epochs, lr, its factor after which epochs; α and β shared among the answers; normalised
+    "celeba": (10, 1e-5, 0.5, [3], 5e7, 1e6, False),
+    "waterbirds": (10, 5e-5, 1.0, [], 1e7, 2e5, True),
+}
+
+
+@pytest.mark.parametrize("dataset", PAPER)
+def test_the_protocols_have_the_published_values(dataset):
+    folder = Path(crayon_bench_plugins.__file__).parent / "protocols" / dataset
+    paper = load_protocol(folder / "paper.toml")
+    attention, pruning = paper.methods["crayon-attention"], paper.methods["crayon-pruning"]
+    assert PAPER[dataset] == (
+        *(paper.original.epochs, paper.original.batch, paper.original.lr, paper.refine.epochs, paper.refine.lr),
+        *(attention["alpha"], attention["beta"]),
+        *(pruning["patches"], paper.oracle["simulated"]["patch_misses"]),
+    )
+    assert (paper.model.name, paper.model.weights, paper.model.maps) == ("resnet50", "imagenet", "logit")
+    assert pruning["epochs"] == 10
+    assert paper.refine.batch == paper.original.batch
+    assert paper.refine.weight_decay == paper.original.weight_decay == 1e-4
+
+    final = load_protocol(folder / "paper-final.toml")
+    shared = final.methods["crayon-attention"]
+    assert FINAL[dataset] == (
+        *(final.refine.epochs, final.refine.lr, final.refine.lr_decay, final.refine.milestones),
+        *(shared["alpha"], shared["beta"], shared["normalise"]),
+    )
+    assert shared["share"]
+    assert final.original == paper.original
+
+
+@pytest.mark.parametrize("dataset", PAPER)
+@pytest.mark.parametrize("name", ["paper", "paper-final", "quick"])
+def test_every_parameter_of_the_built_in_protocols_is_known(cli, dataset, name):
+    sets = ["--set", "model.weights=none"] if name != "quick" else []
+    told = cli(
+        "run", "--dataset", dataset, "--source", "standin", "--protocol", name, "--methods", "all", *sets, "--dry-run"
+    )
+    assert told.code == 0, told.err
+
+
+def test_a_protocols_note_about_its_oracle_is_gone_when_the_oracle_is_set_otherwise():
+    def notes(*sets):
+        options = Options(
+            datasets=["celeba"], methods=["original"], seeds=[0], protocol="paper", source=Source.STANDIN,
+            sets=["model.weights=none", *sets],
+        )  # fmt: skip
+        return [note for request in make_plan(options, Registry()).requests for note in request.notes]
+
+    assert [note for note in notes() if "not calibrated" in note]
+    assert not [note for note in notes("oracle.yes_above=0.3") if "not calibrated" in note]

@@ -50,7 +50,7 @@ def one_line(text: str, longest: int = 1500) -> str:
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``"Did you mean 'x'?"`` for the option nearest to *word*, or what there is to choose from."""
-    known = sorted(options)
+    known = sorted(set(options))
     near = (
         get_close_matches(word.lower(), known, n=1, cutoff=0.6) or [o for o in known if word and o.startswith(word)][:1]
     )

@@ -295,7 +295,7 @@ def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list
     if is_file:
         path: Any = Path(name)
         if not path.is_file():
-            raise UserError(f"--protocol {name}: there is no such file")
+            raise UserError(f"--protocol {name}: {'not a file' if path.exists() else 'there is no such file'}")
     else:
         known = [] if folder is None else [f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")]
         if folder is None or name not in known:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crayon_bench.errors import UserError
+from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.protocol import CNNSpec, ModelSpec, Scaling
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) 
             f"{path}: damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…", "install crayon-bench again"
         )
     _check(spec, path, _tensors(path, content))  # before its scaling is asked for: it may be no weights at all
-    own = _own_scaling(content) if source != "imagenet" else Scaling.IMAGENET
+    own = _own_scaling(path, content) if source != "imagenet" else Scaling.IMAGENET
     scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
     if scaling is None:
         raise UserError(
@@ -107,14 +107,17 @@ def _is_safetensors(content: bytes) -> bool:
     return len(content) > 9 and content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content)
 
 
-def _own_scaling(content: bytes) -> Scaling | None:
+def _own_scaling(path: Path, content: bytes) -> Scaling | None:
     if not _is_safetensors(content):
         return None
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return Scaling(header["__metadata__"]["scaling"])
+        said = header["__metadata__"]["scaling"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    if said not in list(Scaling):
+        raise UserError(f"weights {path}: its metadata have scaling = {said!r}", did_you_mean(str(said), list(Scaling)))
+    return Scaling(said)
 
 
 def _tensors(path: Path, content: bytes) -> "dict[str, Tensor]":
@@ -201,6 +204,8 @@ def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str
         body[name] = body[name].to(value.dtype)  # before looking: what float64 can hold, float32 may not
         if not torch.isfinite(body[name]).all():
             raise UserError(f"weights {path}: {name} is not finite everywhere")
+        if name.endswith("running_var") and (body[name] < 0).any():
+            raise UserError(f"weights {path}: {name} has negative values, which no variance has")
     return body
 
 

@@ -332,6 +332,8 @@ def _section(board: Board, group: list[Record], references: list[Reference], onl
     wanted = list(only) if only is not None else [*board.methods, *sorted({record.method for record in group})]
     names = sorted(dict.fromkeys(wanted), key=lambda name: (rank.get(name, len(rank)), name))
     published = {reference.name: reference.values.get(first.dataset, {}) for reference in references}
+    if _shared_changes(group):
+        published = {}  # another experiment, for every row
     rows = []
     for name in names:
         mine = [records for (method, _), records in variants.items() if method == name]
@@ -366,9 +368,19 @@ def _changes(variants: list[list[Record]]) -> list[str]:
     texts = []
     for records, values in zip(variants, flat, strict=True):
         name = records[0].method
-        changed = {key.partition(".")[2] for key in records[0].overrides if _is_rows_own(key, name)} & set(values)
+        # A key of [refine] that the method's own table in the protocol has is not changed by --set refine.KEY.
+        changed = {
+            parameter
+            for key, value in records[0].overrides.items()
+            if _is_rows_own(key, name) and (parameter := key.partition(".")[2]) in values and values[parameter] == value
+        }
         texts.append(", ".join(f"{key}={values.get(key)}" for key in sorted(changed | differing)))
     return texts
+
+
+def _shared_changes(group: list[Record]) -> dict[str, Any]:
+    """Return what ``--set`` changed for all rows, such as the data set's size or the original model's epochs."""
+    return {key: value for r in group for key, value in r.overrides.items() if not _is_rows_own(key, r.method)}
 
 
 def _is_rows_own(key: str, method: str) -> bool:
@@ -537,7 +549,7 @@ def _remarks(section: Section, group: list[Record], references: list[Reference],
     oracle = group[0].title.get("oracle", "")
     if oracle != "simulated":
         remarks.append(f"{where}Feedback by oracle: {oracle}")
-    shared = {key: value for r in group for key, value in r.overrides.items() if not _is_rows_own(key, r.method)}
+    shared = _shared_changes(group)
     changed_rows = any(_is_rows_own(key, r.method) for r in group for key in r.overrides)
     if shared:
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
@@ -548,8 +560,12 @@ def _remarks(section: Section, group: list[Record], references: list[Reference],
         by = "" if len(references) == 1 else f" ({reference.short})"
         place = reference.where.get(section.dataset, "")
         remarks.append(f"Published{by}: {reference.citation}{', ' if place else ''}{place}")
-        if section.protocol != reference.protocol or shared or changed_rows:
+        if shared:
+            remarks.append(f"Published numbers{by} are left out: they are for a protocol that nothing was changed of.")
+        elif section.protocol != reference.protocol:
+            remarks.append(f"Published numbers{by} are for protocol {reference.protocol}; no row here is of it.")
+        elif changed_rows:
             remarks.append(
-                f"Published numbers{by} are for protocol {reference.protocol} unchanged; not every row here is."
+                f"Published numbers{by} are for protocol {reference.protocol} as it is; changed rows have none."
             )
     return remarks

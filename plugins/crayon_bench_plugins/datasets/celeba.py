@@ -453,8 +453,9 @@ def _check(files: Mapping[str, Path]) -> tuple[Listing, Tree]:
     tree = open_tree(path, IMAGES.name)
     missing = tree.missing(listing.names)
     if missing:
-        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise UserError(f"{path}: {missing[0]}{more} is missing, which {ATTRIBUTES.name} lists", "fetch it again")
+        more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
+        what = f"{path}: {missing[0]}{more} missing, which {ATTRIBUTES.name} lists"
+        raise UserError(what, f"fetch the images again, or take the lines of missing ones out of {ATTRIBUTES.name}")
     width, height = _size_of(tree, listing.names[0])
     if abs(width / height / (WIDTH / HEIGHT) - 1) > 0.02:
         raise UserError(
