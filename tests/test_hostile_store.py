@@ -57,7 +57,7 @@ def put(folder: Path, content: bytes) -> None:
     """A run's folder as earlier versions wrote it, with no checksums that would find every damage at once."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "record.json").write_bytes(content)
-    (folder / "predictions.parquet").write_bytes(b"-")
+    (folder / "predictions.parquet").write_bytes(b"PAR1----PAR1")
 
 
 def read_and_show(store: Path) -> list[Record]:

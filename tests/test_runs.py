@@ -459,6 +459,11 @@ def test_a_record_without_its_predictions_is_damaged(cli):
     predictions.unlink()
     assert "predictions.parquet is missing" in cli(*base).err
     assert predictions.exists()
+    for length, what in ((0, "empty"), (50, "cut off")):
+        predictions.write_bytes(predictions.read_bytes()[:length])
+        for command in (["leaderboard"], base):
+            assert f"its predictions are {what}" in cli(*command).err
+        assert "damaged" not in cli("leaderboard").err
 
 
 def test_a_method_that_changes_the_folder_does_not_move_the_store(process, tmp_path):

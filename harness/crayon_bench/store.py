@@ -116,8 +116,8 @@ class Store:
                     f"{file}: its schema is {schema}, this version reads up to {SCHEMA}", "upgrade crayon-bench"
                 )
             record = Record.model_validate(raw)
-            if record.status is Status.OK and not (folder / "predictions.parquet").stat().st_size:
-                raise ValueError("its predictions are empty")
+            if record.status is Status.OK:
+                _check_whole(folder / "predictions.parquet")
             return record
         except (FileNotFoundError, NotADirectoryError) as error:
             if file.exists():
@@ -137,3 +137,13 @@ class Store:
         kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
         text = f"Warning: record {folder.name} is damaged ({what}); {kept}, the run counts as missing"
         print(one_line(text), file=sys.stderr)
+
+
+def _check_whole(parquet: Path) -> None:
+    """Raise ValueError if a parquet file does not end as one does."""
+    with parquet.open("rb") as stream:
+        if stream.seek(0, 2) < 12:
+            raise ValueError("its predictions are empty")
+        stream.seek(-4, 2)
+        if stream.read() != b"PAR1":
+            raise ValueError("its predictions are cut off")
