@@ -66,7 +66,7 @@ SCORES = {
 def save(records: list[Record], store: Path = Path("crayon-runs")) -> None:
     kept = Store.create(store)
     for r in records:
-        kept.save(r, b"-", "")
+        kept.save(r, b"PAR1----PAR1", "")
 
 
 @pytest.fixture

@@ -182,7 +182,15 @@ def test_a_safetensors_file_may_name_its_scaling(plan):
     save_file(state(), "given.bin", metadata={"scaling": "symmetric"})
     assert plan("--weights", "given.bin").code == 0
     save_file(state(), "given.bin", metadata={"scaling": "whatever"})
-    assert "does not say" in refused(plan("--weights", "given.bin"))
+    assert "scaling = 'whatever'" in refused(plan("--weights", "given.bin"))
+
+
+def test_a_negative_variance_is_refused(plan):
+    wrong = state()
+    name = next(name for name in wrong if name.endswith("running_var"))
+    wrong[name] = wrong[name].clone().fill_(-1)
+    torch.save(wrong, "given.bin")
+    assert f"{name} has negative values" in refused(plan("--weights", "given.bin", "--set", "model.scaling=unit"))
 
 
 @pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s}, lambda s: {f"module.{k}": v for k, v in s.items()}])
