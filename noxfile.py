@@ -21,6 +21,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Processes and machines killed at random moments, a hundred times; takes an hour on two CPUs."""
+    session.install("-e", ".[test,ray,slurm]")
+    session.run("pytest", "-s", "tests/test_chaos.py", *session.posargs, env={"CRAYON_BENCH_CHAOS": "100"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style."""
     session.install("ruff")

@@ -4,8 +4,8 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
-from crayon_bench.errors import one_line
-from crayon_bench.files import read_json, set_aside, write_folder
+from crayon_bench.errors import StoreError, one_line
+from crayon_bench.files import check_sums, read_json, set_aside, with_sums, write_folder
+from crayon_bench.limits import not_counted
 from crayon_bench.records import digest
 
 
@@ -37,6 +38,7 @@ class Artifacts:
         """Return (tensors, name, made): read the artifact, or *make* and keep it.
 
         Who comes second while it is being made waits, and reads. A damaged one is set aside with a warning and remade.
+        Raises StoreError if it cannot be kept.
         """
         return self.get_or_make_all(kind, [coordinates], lambda _: [make()])[0]
 
@@ -48,10 +50,11 @@ class Artifacts:
     ) -> list[tuple[dict[str, Tensor], str, bool]]:
         """Do the same for several: *make* is called once, with the positions of those that are missing."""
         names = [self.name(kind, own) for own in coordinates]
-        self.root.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locks:
-            for name in sorted(set(names)):  # in one order everywhere, so that no two wait for each other
-                locks.enter_context(FileLock(self.root / f".{name}.lock"))
+            with self._kept(), not_counted():
+                self.root.mkdir(parents=True, exist_ok=True)
+                for name in sorted(set(names)):  # in one order everywhere, so that no two wait for each other
+                    locks.enter_context(FileLock(self.root / f".{name}.lock"))
             found = [self._read(self.root / name) for name in names]
             missing = [number for number, tensors in enumerate(found) if tensors is None]
             start = time.perf_counter()
@@ -79,10 +82,18 @@ class Artifacts:
             "sha256": hashlib.sha256(content).hexdigest(),
             "seconds": round(seconds, 3),
         }
-        write_folder(
-            self.root / name, {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
-        )
+        with self._kept():
+            files = {"tensors.safetensors": content, "meta.json": json.dumps(meta, indent=1).encode()}
+            write_folder(self.root / name, with_sums(files))
         return tensors
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = error.strerror or error
+            raise StoreError(f"store {self.root.parent}: artifacts cannot be written: {why}") from None
 
     @staticmethod
     def _read(folder: Path) -> dict[str, Tensor] | None:
@@ -95,6 +106,7 @@ class Artifacts:
                 raise ValueError("the checksum does not match")
             if not folder.name.endswith(f".{digest(meta['coordinates'])[:24]}"):
                 raise ValueError("it belongs to other coordinates")
+            check_sums(folder, ["meta.json"])
             return load_tensors(content)
         except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, SafetensorError) as error:
             kept = set_aside(folder)

@@ -21,6 +21,13 @@ class UserError(Exception):
         return message if self.hint is None else f"{message} — {one_line(self.hint)}"
 
 
+class StoreError(UserError):
+    """The store cannot be written: not a run's failure, it ends the sweep."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "make room or choose another --store DIR, then give the same command again")
+
+
 class GuardError(Exception):
     """A method reached for what only the oracle or the runner may read: evidence, groups or test data."""
 

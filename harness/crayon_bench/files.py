@@ -2,12 +2,13 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
 import tomllib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,26 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync_folder(path.parent)
+
+
+SUMS = "SHA256SUMS"
+"""A folder's file of checksums, for ``sha256sum -c`` too."""
+
+
+def with_sums(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of a folder and one of their checksums."""
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+    return {**files, SUMS: sums.encode()}
+
+
+def check_sums(folder: Path, names: Sequence[str]) -> None:
+    """Raise ValueError if one of the files is not what was written. Folders of earlier versions have no sums."""
+    if not (folder / SUMS).exists():
+        return
+    sums = (folder / SUMS).read_bytes()
+    for name in names:
+        if f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n".encode() not in sums:
+            raise ValueError(f"{name}: the checksum does not match")
 
 
 def replace_folder(temporary: Path, path: Path) -> None:

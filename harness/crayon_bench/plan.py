@@ -81,6 +81,8 @@ class RunRequest(Coordinates):
     skip: str | None = None
     others: "list[RunRequest]" = field(default_factory=list)
     """Other seeds of the cell, which are carried out together with this one."""
+    tries: int = 0
+    """How often a worker died with it."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""

@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 from crayon_bench.errors import UserError, did_you_mean, one_line
@@ -328,11 +329,30 @@ def hook_failures() -> list[PluginRow]:
     return list(_hook_failures)
 
 
+_away: Callable[[str, dict[str, Any]], None] | None = None
+_calling = RLock()
+"""Hooks are called by one thread at a time: events of workers come in beside those of this process."""
+
+
+def send_hooks(send: Callable[[str, dict[str, Any]], None] | None) -> None:
+    """From now on, hand what :func:`call_hooks` is given to *send*: this process is a worker of another."""
+    global _away
+    _away = send
+
+
 def call_hooks(name: str, **arguments: Any) -> bool:
     """Call hook *name* of every plugin; return whether none raised.
 
     One that raises is reported once on standard error and not called again.
     """
+    if _away is not None:
+        _away(name, arguments)
+        return True
+    with _calling:
+        return _call_hooks(name, arguments)
+
+
+def _call_hooks(name: str, arguments: dict[str, Any]) -> bool:
     manager = hooks()
     fine = True
     for implementation in list(getattr(manager.hook, name).get_hookimpls()):

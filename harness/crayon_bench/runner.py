@@ -9,8 +9,9 @@ import random
 import subprocess
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
@@ -27,18 +28,20 @@ from torch import Tensor, nn
 import crayon_bench
 from crayon_bench.artifacts import Artifacts
 from crayon_bench.dataset import Dataset, Evidence, LoadedData, Source, Split
-from crayon_bench.errors import MetricError, UserError
+from crayon_bench.errors import MetricError, StoreError, UserError
+from crayon_bench.events import Listener, here, sender
 from crayon_bench.executor import Executor
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.grids import to_grid
 from crayon_bench.guard import method_running
+from crayon_bench.limits import LimitError, Limits, last_words, limited
 from crayon_bench.method import Job, Method
 from crayon_bench.metric import Predictions
 from crayon_bench.models import Classifier, batch_for_maps, build_model
 from crayon_bench.oracle import MeteredOracle, close_ledger, open_ledger
 from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
-from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash
+from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash, send_hooks
 from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
 from crayon_bench.records import LARGEST, Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
@@ -49,63 +52,135 @@ from crayon_bench.weights import load_into
 
 @dataclass(frozen=True)
 class Performer:
-    """What an executor calls for each request. Plain paths, so that it can be sent to another process."""
+    """What an executor calls for each request. Plain data, so that it can be sent to another process."""
 
     store: str
     plugin_files: tuple[tuple[str, str], ...] = ()
     """Path and content hash of each ``--plugin`` file."""
+    limits: Limits = field(default_factory=Limits)
+    home: str = ""
+    """The process that started the sweep, whose hooks are called."""
+    sweep: str | None = None
+    """Folder for what other processes have to say, and for an executor's own files."""
 
-    def __call__(self, request: RunRequest) -> Record:
-        """Carry out one run, together with those named in it, and return its own record; see :func:`perform`."""
+    @property
+    def folder(self) -> Path:
+        """See :class:`crayon_bench.executor.Perform`."""
+        return Path(self.sweep or self.store)
+
+    def __call__(self, request: RunRequest) -> list[Record]:
+        """Carry out one run together with those named in it, and return their records; see :func:`perform`."""
         from crayon_bench.together import perform_together  # here, because it needs this module
 
-        return perform_together(request, Store(Path(self.store)), _registry(self.plugin_files))
+        if away := self.sweep is not None and here() != self.home:
+            send_hooks(sender(self.folder))
+        registry = _registry(self.plugin_files)
+        return perform_together(request, Store(Path(self.store)), registry, self.limits, self._note(request, away))
+
+    def lost(self, request: RunRequest, why: str, *, guilty: bool = True) -> tuple[list[RunRequest], list[Record]]:
+        """See :class:`crayon_bench.executor.Perform`."""
+        words = last_words(note) if (note := self._note(request)) is not None else ""
+        if request.others and guilty:
+            return [replace(one, others=[]) for one in (request, *request.others)], []
+        if not words and request.tries < (_TRIES if guilty else _TRIES_OF_MACHINES) - 1:
+            return [replace(request, tries=request.tries + 1)], []
+        reason = words or f"{why}, {request.tries + 1} times"
+        return [], [self._fail(one, reason) for one in (request, *request.others)]
+
+    def _fail(self, request: RunRequest, reason: str) -> Record:
+        call_hooks("run_started", request=request)
+        run = Run(replace(request, device="cpu"))  # there may be no GPU here
+        run.log.write(f"The worker ended without a record, and with it what it had logged: {reason}\n")
+        run.end(Status.FAILED, reason)
+        Store(Path(self.store)).save(run.record, None, run.log.getvalue())
+        call_hooks("run_finished", request=request, record=run.record)
+        return run.record
+
+    def stopped(self, request: RunRequest) -> None:
+        """See :class:`crayon_bench.executor.Perform`."""
+        store = Store(Path(self.store))
+        for one in (request, *request.others):
+            known = store.find(one.coordinates, one.key)
+            if known is None or known.status is not Status.INTERRUPTED:
+                save_interrupted(Run(replace(one, device="cpu")), store)
+
+    def _note(self, request: RunRequest, away: bool = True) -> Path | None:
+        """Return the file in which a worker says that it is ended for a limit; None in the user's own process."""
+        return self.folder / f"{request.key}.why" if self.sweep is not None and away else None
+
+
+_TRIES = 2
+_TRIES_OF_MACHINES = 5
+"""How often a run is tried whose machine went down: that is not the run's fault."""
 
 
 @cache
 def _registry(plugin_files: tuple[tuple[str, str], ...]) -> Registry:
+    for path, content in plugin_files:
+        if content_hash(Path(path)) != content:  # its result would be kept under the key of another text
+            raise UserError(f"--plugin {path}: it changed after the plan was made", "give the same command again")
     return Registry(Path(path) for path, _ in plugin_files)
 
 
-def sweep(requests: list[RunRequest], executor: Executor, store: Store, registry: Registry) -> Iterator[Record]:
+def sweep(
+    requests: list[RunRequest], executor: Executor, store: Store, registry: Registry, limits: Limits | None = None
+) -> Iterator[Record]:
     """Carry out the *requests* and yield their records, each of which is in the store by then."""
+    from crayon_bench.together import in_order, put_together
+
     files = tuple((str(file.resolve()), content_hash(file)) for file in registry.files)
-    from crayon_bench.together import put_together
+    if executor.elsewhere:  # so that all machines do the same
+        requests = [
+            replace(one, device="cuda" if one.device == "cuda" else resolve_device(one.device)) for one in requests
+        ]
+    workers = executor.at_once(requests)
+    units = put_together(requests, registry, workers)
+    folder = store.path.resolve() / f".sweep.{uuid.uuid4().hex[:8]}"
+    performer = Performer(str(store.path.resolve()), files, limits or Limits(), here(), str(folder))
+    missing = {request.key: request for request in requests}
+    with store.in_use(), Listener(folder, requests, store) as listener:
+        for record in executor.execute(units if workers == 1 else in_order(units), performer):
+            listener.check()
+            missing.pop(record.key, None)
+            yield record
+    if missing:
+        some = next(iter(missing.values()))
+        raise UserError(f"executor '{executor.name}' returned no record of {len(missing)} runs, such as {some.folder}")
 
-    units = put_together(requests, registry, executor.workers)
-    others = {unit.key: unit.others for unit in units}
-    for record in executor.execute(units, Performer(str(store.path.resolve()), files)):
-        yield record
-        for request in others.get(record.key, []):
-            found = store.find(request.coordinates, request.key)
-            if found is None:
-                raise UserError(f"store {store.path}: the record of {request.folder} is gone", "is it being changed?")
-            yield found
 
+def perform(
+    request: RunRequest,
+    store: Store,
+    registry: Registry,
+    remark: str = "",
+    limits: Limits | None = None,
+    note: Path | None = None,
+) -> Record:
+    """Carry out one run by itself, write its record to the *store* and return it. *remark*: begins its log.
 
-def perform(request: RunRequest, store: Store, registry: Registry, note: str = "") -> Record:
-    """Carry out one run by itself, write its record to the *store* and return it. *note*: begins its log.
-
-    Whatever a plugin raises becomes a record with the status "failed". KeyboardInterrupt becomes one with the status
-    "interrupted" and goes on. Raises UserError if the store cannot be written, or if the data do not allow the run.
+    limits, note: see :func:`~crayon_bench.limits.limited`. Whatever a plugin raises becomes a record with the status
+    "failed". KeyboardInterrupt becomes one with the status "interrupted" and goes on. Raises UserError if the store
+    cannot be written, or if the data do not allow the run.
     """
     call_hooks("run_started", request=request)
     run = Run(request)
-    run.log.write(note)
+    run.log.write(remark or ("Carried out again: its worker died.\n" if request.tries else ""))
     try:
         if request.skip is not None:
             run.end(Status.SKIPPED, request.skip)
         else:
-            with isolated(request), run.captured_output():
+            with isolated(request, run), run.captured_output(), limited(limits or Limits(), note):
                 _carry_out(run, store, registry)
             run.end(Status.OK)
     except UsersMistakeError as mistake:
         raise mistake.error from None
+    except StoreError:
+        raise
     except KeyboardInterrupt:
         save_interrupted(run, store)
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too: the sweep goes on
-        if isinstance(error, UserError):
+        if isinstance(error, UserError | LimitError):
             reason = str(error)
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
@@ -174,7 +249,7 @@ class Run:
     def captured_output(self) -> Iterator[None]:
         """Send what is printed to the run's log."""
         # What a plugin prints belongs to its log: standard output is for the table alone.
-        with contextlib.redirect_stdout(self.log):
+        with contextlib.redirect_stdout(self.log), _no_output():
             yield
 
     @contextlib.contextmanager
@@ -183,6 +258,22 @@ class Run:
         start, apart = time.perf_counter(), self.apart
         yield
         self.record.seconds[what] = round(time.perf_counter() - start - (self.apart - apart), 3)
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Send what C code, or a process that a plugin starts, writes to standard output to standard error."""
+    try:
+        before = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 @dataclass(frozen=True)
@@ -281,7 +372,7 @@ def close(run: "Run", method: Method, prepared: Prepared) -> None:
         label="-" if method.baseline else feedback_label(_in_order(method, receipt.by_kind)),
         lent={kind.value: number for kind, number in receipt.lent.items()},
     )
-    run.record.warnings = dict(prepared.job.warnings)
+    run.record.warnings |= prepared.job.warnings
 
 
 def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> None:
@@ -596,8 +687,11 @@ class PeakMemory:
 
 
 @contextlib.contextmanager
-def isolated(request: RunRequest) -> Iterator[None]:
-    """Give the run its own random state and thread count; put these, dtype, grad mode and folder back."""
+def isolated(request: RunRequest, *runs: "Run") -> Iterator[None]:
+    """Give the run its own random state and thread count; put these, dtype, grad mode and folder back.
+
+    What was changed of them inside is a warning in the records of the *runs*.
+    """
     before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
     grad, folder = torch.is_grad_enabled(), Path.cwd()
     seed = derive_seed(request.seed, "global")
@@ -609,9 +703,12 @@ def isolated(request: RunRequest) -> Iterator[None]:
         torch.set_num_threads(request.coordinates["protocol"]["threads"])
         # Penalties drive gradients, and Adam's squares of them, below 1e-38, where a CPU is 2-3 times as slow.
         torch.set_flush_denormal(True)
+        state = global_state()
         try:
             yield
         finally:
+            for run in runs:
+                run.record.warnings |= {f"{name} changed": 1 for name in changed(state)}
             torch.set_flush_denormal(False)
             random.setstate(before[0])
             np.random.set_state(before[1])
@@ -619,6 +716,26 @@ def isolated(request: RunRequest) -> Iterator[None]:
             torch.set_default_dtype(before[3])
             torch.set_grad_enabled(grad)
             os.chdir(folder)
+
+
+def global_state() -> dict[str, Any]:
+    """Return what a plugin should leave as it is, by name."""
+    numpy_state: Any = np.random.get_state()
+    return {
+        "global random state of Python": random.getstate(),
+        "global random state of NumPy": (numpy_state[1].tobytes(), *numpy_state[2:]),
+        "global random state of PyTorch": torch.random.get_rng_state().numpy().tobytes(),
+        "number of threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "grad mode": torch.is_grad_enabled(),
+        "current folder": Path.cwd(),
+    }
+
+
+def changed(before: dict[str, Any]) -> list[str]:
+    """Return the names of what differs from an earlier :func:`global_state`."""
+    now = global_state()
+    return [name for name, value in before.items() if now[name] != value]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 ::
 
     STORE/store.json                        the schema
-    STORE/runs/DATASET.METHOD.sSEED.KEY/    record.json, predictions.parquet, log.txt
+    STORE/runs/DATASET.METHOD.sSEED.KEY/    record.json, predictions.parquet, log.txt, SHA256SUMS
     STORE/artifacts/KIND.KEY/               tensors.safetensors, meta.json
 
 Two stores merge by copying one over the other. Names that begin with a dot are unfinished or set aside; delete them
@@ -13,12 +13,14 @@ at will while nothing runs.
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from crayon_bench.errors import UserError, one_line
-from crayon_bench.files import read_json, set_aside, write_file, write_folder
+from crayon_bench.errors import StoreError, UserError, one_line
+from crayon_bench.files import check_sums, read_json, set_aside, with_sums, write_file, write_folder
 from crayon_bench.records import SCHEMA, Record, Status, folder_name
 
 
@@ -76,6 +78,23 @@ class Store:
                 "upgrade crayon-bench, or choose another with --store DIR",
             )
 
+    @contextmanager
+    def in_use(self, *, alone: bool = False) -> Iterator[None]:
+        """Say that runs are being carried out, as many others may. *alone*: raise UserError if somebody does."""
+        if sys.platform == "win32":  # there is no such lock there
+            yield
+            return
+        import fcntl
+
+        with (self.path / ".in-use").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            except BlockingIOError:
+                raise UserError(
+                    f"store {self.path}: runs are being carried out", "try again when they are over"
+                ) from None
+            yield
+
     def find(self, coordinates: dict[str, object], key: str) -> Record | None:
         """Return the record of *key*, or None. Reads one file."""
         record = self._read(self.runs / folder_name(coordinates, key))
@@ -86,18 +105,31 @@ class Store:
         folders = sorted(f for f in self.runs.iterdir() if f.is_dir() and not f.name.startswith("."))
         return [record for record in map(self._read, folders) if record is not None]
 
+    def unneeded(self) -> list[Path]:
+        """Return artifacts that no record names, and what is unfinished or set aside; call it while nothing runs."""
+        named = {name for record in self.records() for name in record.artifacts}
+        found = [
+            path
+            for folder in (self.artifacts, self.runs, self.path)
+            if folder.is_dir()
+            for path in sorted(folder.iterdir())
+            if (folder == self.artifacts and path.is_dir() and not path.name.startswith(".") and path.name not in named)
+            or (path.name.startswith(".") and path.name.endswith((".damaged", ".tmp")))
+            or (folder == self.path and path.name.startswith(".sweep."))
+        ]
+        locks = (path for path in sorted(self.artifacts.glob(".*.lock")))
+        return found + [path for path in locks if path.name[1:-5] not in named]
+
     def save(self, record: Record, predictions: bytes | None, log: str) -> None:
-        """Write a run's folder; one that is there already is replaced. Raises UserError if it cannot be written."""
+        """Write a run's folder; one that is there already is replaced. Raises StoreError if it cannot be written."""
         files = {"record.json": record.to_json().encode(), "log.txt": log.encode()}
         if predictions is not None:
             files["predictions.parquet"] = predictions
         try:
-            write_folder(self.runs / record.folder, files)
+            write_folder(self.runs / record.folder, with_sums(files))
         except OSError as error:
-            raise UserError(
-                f"store {self.path}: run {record.folder} cannot be written: {error.strerror or error}",
-                "make room or choose another --store DIR, then give the same command again",
-            ) from None
+            why = error.strerror or error
+            raise StoreError(f"store {self.path}: run {record.folder} cannot be written: {why}") from None
 
     def log(self, record: Record) -> str:
         """Return the log of a run; empty if there is none."""
@@ -118,6 +150,7 @@ class Store:
             record = Record.model_validate(raw)
             if record.status is Status.OK:
                 _check_whole(folder / "predictions.parquet")
+            check_sums(folder, ["record.json", *(["predictions.parquet"] if record.status is Status.OK else [])])
             return record
         except (FileNotFoundError, NotADirectoryError) as error:
             if file.exists():

@@ -13,27 +13,31 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
 from crayon_bench.artifacts import Artifacts
-from crayon_bench.errors import UserError
+from crayon_bench.errors import StoreError, UserError
 from crayon_bench.guard import method_running
+from crayon_bench.limits import Limits, limited
 from crayon_bench.method import Method
 from crayon_bench.models import MLP
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, Registry, call_hooks
 from crayon_bench.protocol import Recipe, Selection
-from crayon_bench.records import Record, Status, canonical
+from crayon_bench.records import Record, Status, canonical, digest
 from crayon_bench.runner import (
     ORIGINAL,
     PeakMemory,
     Prepared,
     Run,
     UsersMistakeError,
+    changed,
     close,
     epoch_finished,
+    global_state,
     isolated,
     judge,
     load_data,
@@ -79,25 +83,53 @@ def put_together(requests: Sequence[RunRequest], registry: Registry, workers: in
 def _is_stackable(request: RunRequest, registry: Registry) -> bool:
     method: type[Method] = registry.load(Kind.METHOD, request.method)
     mlp = request.coordinates["model"]["name"] == "mlp"
-    return request.skip is None and mlp and method.stackable and resolve_device(request.device) == "cpu"
+    on_cpu = request.device != "cuda" and resolve_device(request.device) == "cpu"
+    return request.skip is None and mlp and method.stackable and on_cpu
 
 
-def perform_together(request: RunRequest, store: Store, registry: Registry) -> Record:
-    """Carry out a run and those named in it, write their records to the *store* and return that of *request*.
+def in_order(units: Sequence[RunRequest]) -> list[RunRequest]:
+    """Return the units for several workers: first those that make the original models of the others.
 
-    See :func:`~crayon_bench.runner.perform`. KeyboardInterrupt leaves an "interrupted" record for each.
+    Otherwise all workers would begin by waiting for the first model.
     """
+    made: set[str] = set()
+    first: list[RunRequest] = []
+    rest: list[RunRequest] = []
+    for unit in units:
+        models = {digest(original_depends_on(one.coordinates)) for one in (unit, *unit.others)}
+        (first if unit.skip is None and not models <= made else rest).append(unit)
+        made |= models if unit.skip is None else set()
+    return first + rest
+
+
+def perform_together(
+    request: RunRequest,
+    store: Store,
+    registry: Registry,
+    limits: Limits | None = None,
+    note: Path | None = None,
+) -> list[Record]:
+    """Carry out a run and those named in it, write their records to the *store* and return them.
+
+    See :func:`~crayon_bench.runner.perform`. KeyboardInterrupt leaves an "interrupted" record for each. Together they
+    may take the *limits* of all.
+    """
+    limits = limits or Limits()
     requests = [replace(request, others=[]), *request.others]
     if len(requests) == 1:
-        return perform(requests[0], store, registry)
+        return [perform(requests[0], store, registry, "", limits, note)]
     runs = [Run(one) for one in requests]
     for one in requests:
         call_hooks("run_started", request=one)
     start = time.perf_counter()
     try:
-        _carry_out(runs, store, registry)
+        # The outer isolation puts back what a limit may keep the inner ones from putting back.
+        with isolated(requests[0]), limited(limits.times(len(runs)), note):
+            _carry_out(runs, store, registry)
     except UsersMistakeError as mistake:
         raise mistake.error from None
+    except StoreError:
+        raise
     except KeyboardInterrupt:
         for run in runs:
             save_interrupted(run, store)
@@ -105,10 +137,9 @@ def perform_together(request: RunRequest, store: Store, registry: Registry) -> R
     except BaseException as error:  # a plugin may raise anything
         seeds = ", ".join(str(one.seed) for one in requests)
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
-        note = f"Seeds {seeds} were carried out one by one, because together they failed: {reason}\n"
+        remark = f"Seeds {seeds} were carried out one by one, because together they failed: {reason}\n"
         del runs, error
-        record, *_ = [perform(one, store, registry, note) for one in requests]
-        return record
+        return [perform(one, store, registry, remark, limits, note) for one in requests]
     seconds = (time.perf_counter() - start) / len(runs)
     for run in runs:
         run.end(Status.OK)
@@ -116,7 +147,7 @@ def perform_together(request: RunRequest, store: Store, registry: Registry) -> R
         run.record.stacked = len(runs)
         store.save(run.record, run.predictions, run.log.getvalue())
         call_hooks("run_finished", request=run.request, record=run.record)
-    return runs[0].record
+    return [run.record for run in runs]
 
 
 class _Pending:
@@ -148,7 +179,7 @@ def _carry_out(runs: list[Run], store: Store, registry: Registry) -> None:
     try:
         fits, refined = [], []
         for run, method in zip(runs, methods, strict=True):
-            with isolated(run.request), run.captured_output():
+            with isolated(run.request, run), run.captured_output():
                 parameters = method.Parameters.model_validate(run.request.coordinates["method"]["parameters"])
                 asks = frozenset(method.asks)
                 with _added(run, "data", "original"):
@@ -171,7 +202,7 @@ def _carry_out(runs: list[Run], store: Store, registry: Registry) -> None:
     for run, own, model in zip(runs, prepared, refined, strict=True):
         if peak is not None:
             run.record.memory["peak"] = round(peak / len(runs), 1)
-        with isolated(run.request), run.captured_output():
+        with isolated(run.request, run), run.captured_output():
             judge(run, registry, own, model)
 
 
@@ -213,7 +244,8 @@ def _train(runs: list[Run], prepared: list[Prepared], fits: list[Training | None
     """Train what the jobs asked for: those with alike penalties as one stack."""
     asked = [number for number, training in enumerate(fits) if training is not None]
     trainings = [cast("Training", fits[number]) for number in asked]
-    with isolated(runs[0].request), _all_logs(runs), _shared(runs, "refine"), method_running():
+    with isolated(runs[0].request, *runs), _all_logs(runs), _shared(runs, "refine"), method_running():
+        state = global_state()
         # All jobs score by one rule on one split; making a selector voids the earlier ones.
         select = prepared[-1].job.select
         for group in alike([(t.penalty, *_kinds(t)) for t in trainings]):
@@ -224,6 +256,8 @@ def _train(runs: list[Run], prepared: list[Prepared], fits: list[Training | None
             for s, job in enumerate(jobs):
                 job._dead = None if dead is None else dead[s]
                 job.note_dead()
+        if any("random" in name for name in changed(state)):
+            raise TypeError("a method that declares stackable = True draws no global random numbers in its penalty")
 
 
 def _kinds(training: Training) -> tuple[Any, ...]:

@@ -15,13 +15,44 @@ from crayon_bench.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from crayon_bench.limits import Limits
     from crayon_bench.plan import Plan, Rerun, RunRequest
     from crayon_bench.plugins import Registry
     from crayon_bench.records import Record
     from crayon_bench.store import Store
 
 
-@click.command()
+class _Run(click.Command):
+    """Takes the options of the chosen executor out of the arguments: ``--NAME-PARAMETER VALUE``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the rest as usual."""
+        begin, own, rest = f"--{_chosen(args)}-", {}, []
+        words = iter(args)
+        for word in words:
+            option, equals, value = word.partition("=")
+            if begin == "----" or not option.startswith(begin):
+                rest.append(word)
+                continue
+            text = value if equals else next(words, None)
+            if text is None:
+                raise click.UsageError(f"Option '{option}' requires an argument.", ctx)
+            own[option.removeprefix(begin).replace("-", "_")] = text
+        ctx.meta[__name__] = own
+        return super().parse_args(ctx, rest)
+
+
+def _chosen(args: list[str]) -> str:
+    chosen = ""
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        if word == "--executor":
+            chosen = following
+        elif word.startswith("--executor="):
+            chosen = word.partition("=")[2]
+    return chosen
+
+
+@click.command(cls=_Run)
 @click.option(
     "--dataset", "datasets", required=True, metavar="NAME[,NAME]", help="Data sets; see: crayon-bench data list."
 )
@@ -43,8 +74,32 @@ if TYPE_CHECKING:
     help="auto takes real data where they are and the embedded stand-in where they are not.",
 )
 @store_option
-@click.option("--executor", default="serial", show_default=True, metavar="NAME", help="Where runs are carried out.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time.")
+@click.option(
+    "--executor",
+    default="serial",
+    show_default=True,
+    metavar="NAME",
+    help="Where runs are carried out; see: crayon-bench plugins list. Its parameters (crayon-bench plugins info NAME)"
+    " are options: --NAME-PARAMETER VALUE.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Runs at the same time. Default: what the executor finds; processes: one per GPU, or as many as the CPUs hold"
+    " at the protocol's number of threads.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End a run that takes longer; it has failed. Waiting for a model that another run makes is not counted.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="End a run that adds more to its process's memory; it has failed. On Linux.",
+)
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
@@ -77,7 +132,9 @@ def run(
     source: str,
     store: Path,
     executor: str,
-    workers: int,
+    workers: int | None,
+    time_limit: float | None,
+    memory_limit: int | None,
     device: str,
     oracle: str,
     weights: Path | None,
@@ -94,8 +151,10 @@ def run(
     Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
     """
     from crayon_bench.dataset import Source
+    from crayon_bench.parameters import validated
     from crayon_bench.plan import Options, Rerun, make_plan, split_plan
     from crayon_bench.plugins import Kind, Registry, call_hooks, guarded
+    from crayon_bench.protocol import parse_value
     from crayon_bench.store import Store
 
     registry = Registry(plugin_files)
@@ -112,15 +171,19 @@ def run(
         weights=weights,
         device=device,
     )
+    limits = _limits(time_limit, memory_limit)
     executor_class = registry.load(Kind.EXECUTOR, executor)
-    carrier = guarded(executor_class, executor_class, workers)
+    texts = click.get_current_context().meta.get(__name__, {})
+    given = {name: parse_value(text) for name, text in texts.items()}
+    parameters = validated(executor_class.Parameters, given, f"--executor {executor}")
+    carrier = guarded(executor_class, executor_class, workers, parameters)
     plan = make_plan(options, registry)
     _tell(plan, registry, quiet)
     if dry_run:
         _show_plan(plan, Store.open(store) if (store / "runs").is_dir() else None, Rerun(rerun))
         return 1 if plan.problems or registry.file_errors else 0
 
-    if device == "cuda":
+    if device == "cuda" and not carrier.elsewhere:
         from crayon_bench.runner import resolve_device
 
         resolve_device(device)  # before anything is written
@@ -132,11 +195,25 @@ def run(
 
         call_hooks("sweep_started", requests=left, done=len(done), quiet=quiet)
         try:
-            records += sweep(left, carrier, kept, registry)
+            for record in sweep(left, carrier, kept, registry, limits):
+                records.append(record)  # one by one: an interrupted sweep tells the hooks what was done
         finally:
             call_hooks("sweep_finished", records=records)
     shown = call_hooks("show_board", records=_in_order(plan, records), methods=names)
     return max(_summary(plan, records, kept, quiet), 0 if shown and not registry.file_errors else 1)
+
+
+def _limits(seconds: float | None, mebibytes: int | None) -> "Limits":
+    import signal
+
+    from crayon_bench.errors import UserError
+    from crayon_bench.limits import Limits, memory
+
+    if seconds is not None and not hasattr(signal, "pthread_kill"):
+        raise UserError("--time-limit: this system has no signals between threads", "leave it out")
+    if mebibytes is not None and not memory():
+        raise UserError("--memory-limit: this system does not tell a process's memory", "leave it out")
+    return Limits(seconds, mebibytes)
 
 
 def _in_order(plan: "Plan", records: "list[Record]") -> "list[Record]":

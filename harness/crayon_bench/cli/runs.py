@@ -66,6 +66,29 @@ def show(run: str, store: Path, log: bool) -> None:
 
 
 @runs.command()
+@store_option
+@click.option("--yes", is_flag=True, help="Delete. Without it, what would be deleted is shown.")
+def prune(store: Path, yes: bool) -> None:
+    """Delete what no record needs: artifacts that none names, and what is unfinished or set aside."""
+    import shutil
+
+    from crayon_bench.store import Store
+
+    kept = Store.open(store)
+    with kept.in_use(alone=True):
+        found = kept.unneeded()
+        total = 0
+        for path in found:
+            size = sum(file.lstat().st_size for file in ([path] if path.is_file() else path.rglob("*")))
+            total += size
+            click.echo(f"{path.relative_to(store)}  {size / 2**20:.1f} MiB")
+            if yes:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    what = "deleted" if yes else "would be deleted; give --yes to do it"
+    click.echo(f"{len(found)} files and folders, {total / 2**20:.1f} MiB, {what}.", err=True)
+
+
+@runs.command()
 @click.argument("first")
 @click.argument("second")
 @store_option

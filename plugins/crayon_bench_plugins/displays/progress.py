@@ -38,7 +38,8 @@ class _Plain:
         pass
 
     def _say(self, request: "RunRequest", text: str) -> None:
-        where = f"[{self.numbers[request.key]}/{self.total}] {request.dataset} {request.method} seed {request.seed}"
+        number = self.numbers.setdefault(request.key, len(self.numbers) + 1)
+        where = f"[{number}/{self.total}] {request.dataset} {request.method} seed {request.seed}"
         print(f"{where}: {text}", file=sys.stderr, flush=True)
 
 
@@ -78,11 +79,14 @@ class _Bars:
             self.runs[request.key] = self.progress.add_task(text, total=None)
 
     def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
+        if request.key not in self.runs:  # of a worker that has died since
+            return
         text = f"{request.dataset} {request.method} seed {request.seed}: {phase}, loss {loss:.4g}"
         self.progress.update(self.runs[request.key], completed=epoch, total=epochs, description=text)
 
     def end(self, request: "RunRequest", record: "Record") -> None:
-        self.progress.remove_task(self.runs.pop(request.key))
+        if request.key in self.runs:
+            self.progress.remove_task(self.runs.pop(request.key))
         self.progress.advance(self.sweep)
         if _is_news(record):
             line = f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}"

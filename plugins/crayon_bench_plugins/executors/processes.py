@@ -1,0 +1,178 @@
+"""The executor ``processes``: several runs at the same time on this machine, each in a process of its own."""
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from crayon_bench.executor import Answer, Executor, Perform, answer
+from crayon_bench.plan import RunRequest
+from crayon_bench.records import Record, Status
+
+_PATIENCE = 10.0
+"""Seconds that a worker has to write its "interrupted" record."""
+
+
+class ProcessesExecutor(Executor):
+    """Carries runs out in worker processes, each of which does many.
+
+    A worker that dies costs the run in hand: seeds that were trained together are tried one by one, a single run once
+    more, and then it has failed. A worker whose run failed is replaced, so that nothing is left of it.
+
+    The number of threads of a run belongs to the protocol, because it changes the last bits of a sum. So the CPUs are
+    shared out by the number of workers: by default as many as CPUs allow, with a GPU one for each.
+    """
+
+    name = "processes"
+    summary = "several runs at the same time, each in a process of its own"
+
+    def at_once(self, requests: Sequence[RunRequest]) -> int:
+        """Return the number of workers: what was asked for, one per GPU, or CPUs by threads."""
+        threads = max((int(request.coordinates["protocol"]["threads"]) for request in requests), default=1)
+        gpus, cpus = _gpus(requests), _cpus()
+        if self.workers is None:
+            self.workers = len(gpus) or max(1, cpus // threads)
+        elif not gpus and self.workers * threads > max(cpus, threads):
+            much = f"{self.workers} × {threads} threads are more than the {cpus} CPUs here; runs will be slow"
+            print(f"Warning: --workers {self.workers}: {much}", file=sys.stderr)
+        return max(1, min(self.workers, len(requests)))
+
+    def execute(self, requests: Sequence[RunRequest], perform: Perform) -> Iterator[Record]:
+        """Keep every worker busy with one request; yield records as they come."""
+        waiting = deque(requests)
+        gpus = _gpus(requests)
+        number = min(self.workers or 1, len(waiting))
+        workers = [_Worker(perform, gpus[place % len(gpus)] if gpus else None) for place in range(number)]
+        try:
+            while waiting or any(worker.request for worker in workers):
+                for worker in workers:
+                    if worker.request is None and waiting:
+                        worker.begin(waiting.popleft())
+                busy = [worker for worker in workers if worker.request]
+                ready = wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)])
+                for worker in [w for w in busy if w.pipe in ready or w.process.sentinel in ready]:
+                    again, records = worker.end()
+                    waiting.extendleft(reversed(again))
+                    yield from records
+        finally:
+            _stop(workers)
+
+
+class _Worker:
+    """A process and what it has in hand."""
+
+    def __init__(self, perform: Perform, gpu: str | None) -> None:
+        self.perform, self.gpu = perform, gpu
+        self.request: RunRequest | None = None
+        self._start()
+
+    def _start(self) -> None:
+        spawn = get_context("spawn")
+        self.pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=_work, args=(theirs, self.perform, self.gpu), daemon=True)
+        self.process.start()
+        theirs.close()  # so that its end is noticed here
+
+    def begin(self, request: RunRequest) -> None:
+        """Hand a request over."""
+        self.request = request
+        with suppress(OSError):  # dead already: end() will see
+            self.pipe.send(request)
+
+    def end(self) -> tuple[list[RunRequest], list[Record]]:
+        """Take what the worker sent, or note that it died. Return what to carry out again, and records."""
+        request, self.request = self.request, None
+        assert request is not None
+        try:
+            if not self.pipe.poll():
+                raise EOFError  # it is dead, and a process that it started holds its pipe open
+            sent: Answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            found = self.perform.lost(request, f"its worker {_how(self.process.exitcode)}")
+            self._renew()
+            return found
+        records = sent.open()
+        if any(record.status is Status.FAILED for record in records):
+            self._renew()
+        return [], records
+
+    def _renew(self) -> None:
+        self.pipe.close()
+        _end(self.process)
+        self._start()
+
+
+def _stop(workers: list[_Worker]) -> None:
+    """End all workers; those with a run in hand leave an "interrupted" record."""
+    busy = [worker for worker in workers if worker.request is not None]
+    for worker in workers:
+        worker.pipe.close() if worker.request is None else worker.process.terminate()
+    for worker in workers:
+        _end(worker.process)
+    for worker in busy:
+        if worker.request is not None:
+            worker.perform.stopped(worker.request)
+
+
+def _end(process: SpawnProcess) -> None:
+    process.join(_PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _work(pipe: Connection, perform: Perform, gpu: str | None) -> None:
+    """Carry out requests in a process of its own, until there are no more."""
+    # Ctrl-C on a terminal reaches this process too; the one that started it says what is to be done, by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.dup2(2, 1)  # standard output is for results; whatever writes to it from C does not
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    with suppress(KeyboardInterrupt, EOFError, OSError):
+        while True:
+            pipe.send(answer(perform, pipe.recv()))
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """End at once when the process that started this one is gone: the same command continues."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            return f"was killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+    return f"ended with exit code {code}"
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpus(requests: Sequence[RunRequest]) -> list[str]:
+    """Return what to call each GPU in ``CUDA_VISIBLE_DEVICES``; empty if the runs are not on one."""
+    import torch
+
+    if not requests or requests[0].device == "cpu" or not torch.cuda.is_available():
+        return []
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return names or [str(number) for number in range(torch.cuda.device_count())]

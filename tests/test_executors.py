@@ -1,0 +1,464 @@
+"""Executors: the same records whatever carries the runs out, and the same behaviour when something goes wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import TINY
+from helpers import method
+
+RUN = ["run", "--dataset", "decoymnist"]
+FEW = ["--source", "standin", "--set", "original.epochs=3", "--set", "refine.epochs=3"]
+
+no_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (crayon-bench[ray])")
+no_slurm = pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed (crayon-bench[slurm])")
+
+EXECUTORS = {
+    "serial": [],
+    "processes": ["--executor", "processes", "--workers", "2"],
+    "ray": ["--executor", "ray", "--workers", "2"],
+    "slurm": ["--executor", "slurm", "--slurm-cluster", "local", "--workers", "2"],
+}
+MARKS = {"ray": no_ray, "slurm": no_slurm}
+ELSEWHERE = [pytest.param(name, marks=MARKS.get(name, ())) for name in EXECUTORS if name != "serial"]
+ALL = [pytest.param(name, marks=MARKS.get(name, ())) for name in EXECUTORS]
+
+
+def content(store: Path) -> dict[str, tuple]:
+    """Everything of a run but times, memory and where it was; predictions with every bit of their confidence."""
+    found = {}
+    for folder in sorted((store / "runs").iterdir()):
+        if folder.name.startswith("."):
+            continue
+        record = json.loads((folder / "record.json").read_text())
+        for name in ("started", "finished", "seconds", "memory", "stacked", "environment"):
+            record.pop(name)
+        predictions = folder / "predictions.parquet"
+        found[folder.name] = record, pq.read_table(predictions).to_pydict() if predictions.exists() else None
+    return found
+
+
+def plain(found: dict[str, tuple]) -> str:
+    """As text: two long results that differ are compared faster, and shown shorter."""
+    return json.dumps(found, sort_keys=True)
+
+
+def statuses(store: Path) -> dict[str, str]:
+    return {name.rsplit(".", 1)[0].removeprefix("decoymnist."): r["status"] for name, (r, _) in content(store).items()}
+
+
+def reason(store: Path, name: str) -> str:
+    (found,) = [record["reason"] for folder, (record, _) in content(store).items() if f".{name}." in folder]
+    return found
+
+
+def wait_until(condition, timeout: float = 300) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a process; Linux only."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+METHODS = "original,crayon-attention,rrr,energy,gradia,train-more"
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    """Records of the serial executor."""
+    store = tmp_path_factory.mktemp("serial") / "store"
+    run_in_process(store, "serial")
+    return content(store)
+
+
+def run_in_process(store: Path, name: str, *more: str, code: int = 0) -> str:
+    command = [sys.executable, "-m", "crayon_bench", *RUN, "--methods", METHODS, "--seeds", "3", *FEW]
+    command += ["--store", str(store), *EXECUTORS[name], *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_records_do_not_depend_on_the_executor(name, serial, tmp_path):
+    """Bit for bit; also what is said, but for order and times."""
+    store = tmp_path / "store"
+    err = run_in_process(store, name)
+    assert len(serial) == 18
+    assert {record["status"] for record, _ in serial.values()} == {"ok", "skipped"}
+    assert plain(content(store)) == plain(serial)
+    ends = Counter(re.sub(r"\[.*?\] |; [\d.]+ s$", "", line) for line in err.splitlines() if line.startswith("["))
+    assert sum("Acc" in line for line in ends) == 15
+    assert sum("skipped" in line for line in ends) == 1
+    assert not list(store.glob(".sweep.*"))
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_records_do_not_depend_on_the_number_of_workers(workers, serial, tmp_path):
+    """Other numbers make other groups of seeds."""
+    run_in_process(tmp_path / "store", "processes", "--workers", str(workers))
+    assert plain(content(tmp_path / "store")) == plain(serial)
+
+
+def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tmp_path):
+    """Three workers that would all need the same model at once; one method alone, too, which waits for its own."""
+    from crayon_bench.dataset import Source
+    from crayon_bench.plan import Options, make_plan
+    from crayon_bench.plugins import Registry
+    from crayon_bench.together import in_order, put_together
+
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "\n".join(method(name, "return job.fit()").replace("Mine", name.title()) for name in ("one", "two"))
+    )
+    registry = Registry([file])
+    options = Options(["decoymnist"], ["original", "one", "two"], range(3), source=Source.STANDIN)
+    units = in_order(put_together(make_plan(options, registry).requests, registry, 3))
+    assert [unit.method for unit in units] == ["original", *["one", "two"] * 3]
+    options = Options(["decoymnist"], ["one", "two"], range(3), source=Source.STANDIN)
+    units = in_order(put_together(make_plan(options, registry).requests, registry, 3))
+    assert [(unit.method, unit.seed) for unit in units] == [
+        ("one", 0), ("one", 1), ("one", 2), ("two", 0), ("two", 1), ("two", 2)
+    ]  # fmt: skip
+
+    names = [f"m{number}" for number in range(6)]
+    file.write_text("\n".join(method(name, "return job.model").replace("Mine", name.title()) for name in names))
+    run = [*RUN, "--methods", ",".join(names), "--seeds", "1", "--plugin", file, *TINY]
+    assert cli(*run, "--executor", "processes", "--workers", "3").code == 0
+    logs = [(folder / "log.txt").read_text() for folder in Path("crayon-runs/runs").iterdir()]
+    assert sorted("reused" in log for log in logs) == [False] + [True] * 5
+
+
+def test_the_default_number_of_workers_shares_out_the_cpus(capsys, monkeypatch):
+    from crayon_bench.dataset import Source
+    from crayon_bench.plan import Options, make_plan
+    from crayon_bench.plugins import Registry
+    from crayon_bench_plugins.executors import processes
+
+    monkeypatch.setattr(processes, "_cpus", lambda: 8)
+    monkeypatch.setattr(processes, "_gpus", lambda requests: [])
+    for threads, expected in ((1, 8), (3, 2), (16, 1)):
+        sets = [f"protocol.threads={threads}"]
+        options = Options(["decoymnist"], ["original", "rrr"], range(5), source=Source.STANDIN, sets=sets)
+        requests = make_plan(options, Registry()).requests
+        assert processes.ProcessesExecutor().at_once(requests) == expected
+        assert capsys.readouterr().err == ""
+    assert processes.ProcessesExecutor(workers=4).at_once(requests) == 4
+    assert "4 × 16 threads are more than the 8 CPUs" in capsys.readouterr().err
+    monkeypatch.setattr(processes, "_gpus", lambda requests: ["0", "1", "2"])
+    assert processes.ProcessesExecutor().at_once(requests) == 3
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# workers that die
+
+DEADLY = "import os, signal\nif job.base_seed == 1:\n    {}\nreturn job.fit()"
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_worker_that_dies_fails_its_run_and_the_rest_goes_on(name, cli, tmp_path):
+    """A method that is stackable, so that seed 1 takes two others with it; they are tried by themselves."""
+    file = tmp_path / "deadly.py"
+    file.write_text(method("deadly", DEADLY.format("os.kill(os.getpid(), signal.SIGKILL)"), extra="stackable = True"))
+    run = [*RUN, "--methods", "deadly,train-more", "--seeds", "3", "--plugin", file, *TINY]
+    # Not with two workers: the groups would have two and one seed.
+    result = cli(*run, *EXECUTORS[name], "--workers", "1")
+    assert result.code == 1, result.err
+    assert "Traceback" not in result.err + result.out
+    found = statuses(Path("crayon-runs"))
+    assert {key: status for key, status in found.items() if status != "ok"} == {"deadly.s1": "failed"}
+    assert len(found) == 6
+    assert "2 times" in reason(Path("crayon-runs"), "deadly.s1")
+    expected = {"processes": "was killed by SIGKILL", "ray": "its worker died", "slurm": "ended without a result"}
+    assert expected[name] in reason(Path("crayon-runs"), "deadly.s1")
+    assert "FAILED decoymnist deadly seed 1" in result.err
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os._exit(7)", "os.abort()"])
+def test_a_plugin_that_ends_its_process(end, cli, tmp_path):
+    file = tmp_path / "deadly.py"
+    file.write_text(method("deadly", DEADLY.format(end)))
+    run = [*RUN, "--methods", "deadly", "--seeds", "2", "--plugin", file, *TINY, *EXECUTORS["processes"]]
+    result = cli(*run)
+    assert result.code == 1
+    assert statuses(Path("crayon-runs")) == {"deadly.s0": "ok", "deadly.s1": "failed"}
+    how = {"os._exit(0)": "exit code 0", "os._exit(7)": "exit code 7", "os.abort()": "SIGABRT"}[end]
+    assert how in reason(Path("crayon-runs"), "deadly.s1")
+
+
+def test_a_run_whose_worker_died_once_is_carried_out_again(cli, tmp_path):
+    file, flag = tmp_path / "once.py", tmp_path / "flag"
+    body = f"import os, pathlib\nflag = pathlib.Path({str(flag)!r})\nif not flag.exists():\n    flag.touch()\n    os._exit(1)"
+    file.write_text(method("once", body + "\nreturn job.model"))
+    run = [*RUN, "--methods", "once", "--seeds", "1", "--plugin", file, *TINY, "--executor", "processes"]
+    assert cli(*run).code == 0
+    (log,) = Path("crayon-runs/runs").glob("*/log.txt")
+    assert log.read_text().startswith("Carried out again")
+
+
+def test_a_worker_whose_run_failed_leaves_nothing_to_the_next(cli, tmp_path):
+    """One worker: what a failed plugin did to its process is gone with the process."""
+    file = tmp_path / "messy.py"
+    body = "import sys\nprint('seen', hasattr(sys, 'mess'))\nsys.mess = True\nraise ValueError('x')"
+    file.write_text(method("messy", body))
+    run = [*RUN, "--methods", "messy", "--seeds", "2", "--plugin", file, *TINY]
+    assert cli(*run, "--executor", "processes", "--workers", "1").code == 1
+    logs = [log.read_text() for log in Path("crayon-runs/runs").glob("*/log.txt")]
+    assert ["seen False" in log for log in logs] == [True, True]
+
+
+def test_garbage_on_standard_output_is_not_in_the_table(process, tmp_path):
+    file = tmp_path / "loud.py"
+    body = "import os, sys\nprint('one')\nos.write(1, b'two')\nos.system('echo three')\nsys.__stdout__.write('four')"
+    file.write_text(method("loud", body + "\nsys.__stdout__.flush()\nreturn job.model"))
+    run = [*RUN, "--methods", "loud,train-more", "--seeds", "1", "--plugin", file, *TINY, "--quiet"]
+    for number, name in enumerate(("serial", "processes")):
+        result = process(*run, *EXECUTORS[name], "--store", f"s{number}")
+        assert result.code == 0
+        assert not {"one", "two", "three", "four"} & set(re.findall("[a-z]+", result.out))
+        (log,) = Path(f"s{number}/runs").glob("*.loud.*/log.txt")
+        assert "one" in log.read_text()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# interruption
+
+
+def begin(store: Path, name: str, *more: str, group: bool = False) -> subprocess.Popen:
+    command = [sys.executable, "-m", "crayon_bench", *RUN, "--methods", "original,train-more", "--seeds", "2"]
+    command += ["--source", "standin", "--set", "original.epochs=2", "--set", "refine.epochs=1500"]
+    command += ["--store", str(store), *EXECUTORS[name], *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=group)
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["driver", "terminal"])
+@pytest.mark.parametrize("name", ALL)
+def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
+    """Sent to the driver alone, and as a terminal does, to all processes of the group."""
+    store = tmp_path / "store"
+    process = begin(store, name, group=True)
+    wait_until(lambda: len(list(store.glob("runs/*.original.*"))) == 2 or process.poll() is not None)
+    time.sleep(1.5)
+    workers = workers_of(process.pid)
+    os.killpg(process.pid, signal.SIGINT) if group else process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert "the same command continues" in err
+    found = statuses(store)
+    assert {key: found[key] for key in ("original.s0", "original.s1")} == {"original.s0": "ok", "original.s1": "ok"}
+    assert "interrupted" in found.values()
+    assert set(found.values()) == {"ok", "interrupted"}
+    assert not any(map(alive, workers))
+    assert not list(store.glob(".sweep.*"))
+
+
+def test_workers_end_with_their_driver(tmp_path):
+    process = begin(tmp_path / "store", "processes")
+    wait_until(lambda: len(workers_of(process.pid)) == 2)
+    wait_until(lambda: list((tmp_path / "store").glob("runs/*.original.*")))
+    workers = workers_of(process.pid)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not any(map(alive, workers)), timeout=30)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# limits
+
+HANGS = {
+    "sleeps": ("import time\ntime.sleep(1000)", "longer than 1 s"),
+    "computes": ("while True:\n    torch.ones(10).sum()", "longer than 1 s"),
+    "catches exceptions": (
+        "while True:\n    try:\n        torch.ones(10).sum()\n    except Exception:\n        pass",
+        "longer than 1 s",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
+@pytest.mark.parametrize("case", HANGS)
+def test_a_run_that_hangs_passes_its_limit_and_the_next_is_begun(case, name, cli, tmp_path):
+    body, message = HANGS[case]
+    file = tmp_path / "hangs.py"
+    file.write_text(method("hangs", body))
+    run = [*RUN, "--methods", "hangs", "--seeds", "2", "--plugin", file, *TINY, "--time-limit", "1"]
+    result = cli(*run, *EXECUTORS[name])
+    assert result.code == 1
+    assert "time limit" in result.err
+    assert "Traceback" not in result.err
+    assert statuses(Path("crayon-runs")) == {"hangs.s0": "failed", "hangs.s1": "failed"}
+    assert message in reason(Path("crayon-runs"), "hangs.s0")
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+STUBBORN = {
+    "catches everything": (
+        "import time\nwhile True:\n    try:\n        time.sleep(1000)\n    except BaseException:\n        pass",
+        "longer than 1 s",
+    ),
+    "is in C code that keeps the interpreter": ("import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')", "did not give"),
+}
+
+
+@pytest.mark.parametrize("case", STUBBORN)
+def test_a_worker_that_does_not_end_is_ended_and_replaced(case, cli, tmp_path):
+    body, message = STUBBORN[case]
+    file = tmp_path / "hangs.py"
+    file.write_text("import crayon_bench.limits\ncrayon_bench.limits.GRACE = 0.5\n" + method("hangs", body))
+    run = [*RUN, "--methods", "hangs", "--seeds", "2", "--plugin", file, *TINY, "--time-limit", "1"]
+    result = cli(*run, "--executor", "processes", "--workers", "1")
+    assert result.code == 1, result.err
+    assert statuses(Path("crayon-runs")) == {"hangs.s0": "failed", "hangs.s1": "failed"}
+    found = reason(Path("crayon-runs"), "hangs.s1")
+    assert "time limit" in found
+    assert message in found
+
+
+def test_waiting_for_anothers_model_is_not_counted(tmp_path):
+    from threading import Event, Thread
+
+    from filelock import FileLock
+
+    from crayon_bench.artifacts import Artifacts
+    from crayon_bench.limits import LimitError, Limits, limited
+
+    held = Event()
+
+    def other():
+        with FileLock(tmp_path / f".{Artifacts.name('kind', {})}.lock"):
+            held.set()
+            time.sleep(1.0)
+
+    Thread(target=other).start()
+    held.wait()
+    with limited(Limits(seconds=0.6)):
+        Artifacts(tmp_path).get_or_make("kind", {}, dict)
+    with pytest.raises(LimitError, match=re.escape("0.6 s")), limited(Limits(seconds=0.6)):
+        time.sleep(5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process's memory")
+@pytest.mark.parametrize("name", ["serial", "processes"])
+def test_a_run_that_leaks_passes_its_limit_and_the_next_does_not(name, cli, tmp_path):
+    """It leaks into the process, too: in a serial sweep the next run begins with a process that is large already."""
+    file = tmp_path / "leaks.py"
+    body = "import sys, time\nsys.leak = kept = []\nwhile True:\n    kept.append(bytearray(8 << 20))\n    time.sleep(0.002)"
+    file.write_text(method("leaks", body))
+    run = [*RUN, "--methods", "leaks,train-more", "--seeds", "1", "--plugin", file, *TINY, "--memory-limit", "600"]
+    try:
+        result = cli(*run, *EXECUTORS[name])
+    finally:
+        vars(sys).pop("leak", None)
+    assert result.code == 1
+    assert statuses(Path("crayon-runs")) == {"leaks.s0": "failed", "train-more.s0": "ok"}
+    assert "memory limit: it took more than 600 MiB" in reason(Path("crayon-runs"), "leaks.s0")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the door
+
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from pydantic import Field
+from crayon_bench import Executor, Parameters
+class Greeting(Parameters):
+    greeting: str = Field("hello", description="what to say")
+class Threads(Executor):
+    name = "threads"
+    summary = "for a test"
+    Parameters = Greeting
+    def execute(self, requests, perform):
+        print("GREETING", self.parameters.greeting, self.workers)
+        for request in requests:
+            yield from perform(request)
+class Forgets(Executor):
+    name = "forgets"
+    summary = "for a test"
+    def execute(self, requests, perform):
+        yield from perform(requests[0])
+"""
+
+
+def test_an_executor_of_somebody_else_with_options_of_its_own(cli):
+    Path("threads.py").write_text(THREADS)
+    run = [*RUN, "--methods", "original,rrr", "--seeds", "1", *TINY, "--plugin", "threads.py"]
+    result = cli(*run, "--executor", "threads", "--threads-greeting", "good day", "--workers", "3")
+    assert result.code == 0, result.err
+    assert "GREETING good day 3" in result.out
+    result = cli(*run, "--executor=threads", "--threads-greeting=x", "--rerun", "all")
+    assert "GREETING x None" in result.out
+    result = cli(*run, "--executor", "forgets", "--store", "other")
+    assert result.code == 2
+    assert "executor 'forgets' returned no record of 1 runs" in result.err
+    assert "greeting = 'hello'  what to say" in cli("plugins", "info", "threads", "--plugin", "threads.py").out
+
+
+MISTAKES = {
+    "unknown": (["--executor", "ray", "--ray-adress", "x"], "address"),
+    "another's": (["--executor", "processes", "--ray-address", "x"], "--ray-address"),
+    "value": (["--executor", "slurm", "--slurm-minutes", "0"], "greater than or equal to 1"),
+    "choice": (["--executor", "slurm", "--slurm-cluster", "pbs"], "cluster = 'pbs'"),
+    "no value": (["--executor", "slurm", "--slurm-minutes"], "requires an argument"),
+    "workers": (["--executor", "processes", "--workers", "0"], "--workers"),
+    "time": (["--time-limit", "0"], "--time-limit"),
+    "memory": (["--memory-limit", "-3"], "--memory-limit"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_one_line(case, cli):
+    arguments, message = MISTAKES[case]
+    result = cli(*RUN, *TINY, *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not Path("crayon-runs").exists()
+
+
+@pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_without_its_extra_an_executor_says_how_to_get_it(name, package, cli, monkeypatch):
+    module = __import__(f"crayon_bench_plugins.executors.{name}", fromlist=["find_spec"])
+    monkeypatch.setattr(module, "find_spec", lambda wanted: None)
+    result = cli(*RUN, *TINY, "--executor", name)
+    assert result.code == 2
+    assert f"the package {package} is not installed — pip install 'crayon-bench[{name}]'" in result.err
+
+
+@no_slurm
+def test_without_slurm_here_it_is_one_line(cli, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    result = cli(*RUN, *TINY, "--executor", "slurm", "--methods", "original", "--seeds", "1")
+    assert result.code == 2
+    assert "--slurm-cluster local" in result.err
+    assert "Traceback" not in result.err
