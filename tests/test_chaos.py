@@ -76,6 +76,7 @@ def test_workers_killed(whole, tmp_path, chance):
         kill_a_worker(store, chance, late=bool(trial % 2))
         assert plain(content(store)) == plain(whole)
         met += "died" in logs(store)
+        print(f"worker {trial}", end=" ", flush=True)
     print(
         f"workers: {share(40)} trials; in {met} a run by itself was carried out again, else seeds together or nothing"
     )
@@ -103,6 +104,7 @@ def test_drivers_killed(whole, tmp_path, chance):
         finish(start(store, *extra))
         assert plain(content(store)) == plain(whole)
         assert all((folder / "record.json").stat().st_mtime_ns == stamp for folder, stamp in done.items())
+        print(f"driver {trial}", end=" ", flush=True)
     print(f"drivers: {share(40)} trials, {cut} cut short, {parts} of them with some of the runs done")
     assert cut
 
@@ -130,6 +132,7 @@ def test_machines_of_a_ray_cluster_killed(whole, tmp_path, chance, monkeypatch):
             store = tmp_path / str(trial)
             met += kill_a_machine(cluster, store, chance)
             assert plain(content(store)) == plain(whole)
+            print(f"machine {trial}", end=" ", flush=True)
     finally:
         cluster.shutdown()
     print(f"machines: {share(20)} trials, {met} while the sweep ran")

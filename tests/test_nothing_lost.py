@@ -74,10 +74,9 @@ def test_a_full_disk_is_one_line_and_the_same_command_continues(size, name, whol
     ballast = disk / "ballast"
     ballast.write_bytes(b"x" * ((1024 - size) << 10) if size else b"")
     if not size:
-        with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):
+        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while True:
                 file.write(b"x" * 4096)
-                file.flush()
     result = cli(*RUN, *EXECUTORS[name], "--quiet", "--store", disk / "store")
     assert result.code == 2
     lines = [line for line in result.err.splitlines() if "STAND-IN" not in line]
