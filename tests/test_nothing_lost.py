@@ -67,7 +67,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["serial", "processes"])
-@pytest.mark.parametrize("size", [0, 64, 400, 500])
+@pytest.mark.parametrize("size", [0, 64, 400])
 def test_a_full_disk_is_one_line_and_the_same_command_continues(size, name, whole, small_disk, cli):
     """Full at once; when the original model is kept; and later."""
     disk = small_disk("size=1m")
