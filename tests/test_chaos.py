@@ -98,7 +98,7 @@ def test_drivers_killed(whole, tmp_path, chance):
     for trial in range(share(40)):
         store = tmp_path / str(trial)
         extra = ["--executor", "processes", "--workers", "2"] if trial % 2 else []
-        cut += kill_the_driver(store, chance, extra)
+        cut += kill_the_driver(store, chance, extra, late=trial % 4 > 1)
         done = {folder: (folder / "record.json").stat().st_mtime_ns for folder in store.glob("runs/[!.]*")}
         parts += 0 < len(done) < len(whole)
         finish(start(store, *extra))
@@ -109,10 +109,10 @@ def test_drivers_killed(whole, tmp_path, chance):
     assert cut
 
 
-def kill_the_driver(store: Path, chance: random.Random, extra: list[str]) -> bool:
+def kill_the_driver(store: Path, chance: random.Random, extra: list[str], *, late: bool) -> bool:
     process = start(store, *extra)
-    wait_until(lambda: process.poll() is not None or (store / "runs").exists())
-    time.sleep(chance.uniform(0, 6 if extra else 2.5))
+    wait_until(lambda: process.poll() is not None or list(store.glob("runs/*" if late else "runs")))
+    time.sleep(chance.uniform(0, 1 if late else 6 if extra else 2.5))
     workers = workers_of(process.pid)
     process.kill()
     process.communicate()

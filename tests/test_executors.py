@@ -239,15 +239,15 @@ def test_a_worker_whose_run_failed_leaves_nothing_to_the_next(cli, tmp_path):
 
 def test_garbage_on_standard_output_is_not_in_the_table(process, tmp_path):
     file = tmp_path / "loud.py"
-    body = "import os, sys\nprint('one')\nos.write(1, b'two')\nos.system('echo three')\nsys.__stdout__.write('four')"
+    body = "import os, sys\nprint('garbage1')\nos.write(1, b'garbage2')\nos.system('echo garbage3')\nsys.__stdout__.write('garbage4')"
     file.write_text(method("loud", body + "\nsys.__stdout__.flush()\nreturn job.model"))
     run = [*RUN, "--methods", "loud,train-more", "--seeds", "1", "--plugin", file, *TINY, "--quiet"]
     for number, name in enumerate(("serial", "processes")):
         result = process(*run, *EXECUTORS[name], "--store", f"s{number}")
         assert result.code == 0
-        assert not {"one", "two", "three", "four"} & set(re.findall("[a-z]+", result.out))
+        assert "garbage" not in result.out
         (log,) = Path(f"s{number}/runs").glob("*.loud.*/log.txt")
-        assert "one" in log.read_text()
+        assert "garbage1" in log.read_text()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
