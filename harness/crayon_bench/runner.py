@@ -80,7 +80,8 @@ class Performer:
         """See :class:`crayon_bench.executor.Perform`."""
         words = last_words(note) if (note := self._note(request)) is not None else ""
         if request.others and guilty:
-            return [replace(one, others=[]) for one in (request, *request.others)], []
+            each = (request, *request.others)
+            return [replace(one, others=[], tries=request.tries + 1) for one in each], []
         if not words and request.tries < (_TRIES if guilty else _TRIES_OF_MACHINES) - 1:
             return [replace(request, tries=request.tries + 1)], []
         reason = words or f"{why}, {request.tries + 1} times"
