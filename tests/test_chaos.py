@@ -77,9 +77,7 @@ def test_workers_killed(whole, tmp_path, chance):
         assert plain(content(store)) == plain(whole)
         met += "died" in logs(store)
         print(f"worker {trial}", end=" ", flush=True)
-    print(
-        f"workers: {share(40)} trials; in {met} a run by itself was carried out again, else seeds together or nothing"
-    )
+    print(f"workers: {share(40)} trials, {met} met a run in hand")
 
 
 def kill_a_worker(store: Path, chance: random.Random, *, late: bool) -> None:
