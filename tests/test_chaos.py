@@ -76,9 +76,8 @@ def test_workers_killed(whole, tmp_path, chance):
         kill_a_worker(store, chance, late=bool(trial % 2))
         assert plain(content(store)) == plain(whole)
         met += "died" in logs(store)
-    print(
-        f"workers: {share(40)} trials; in {met} a run by itself was carried out again, else seeds together or nothing"
-    )
+        print(f"worker {trial}", end=" ", flush=True)
+    print(f"workers: {share(40)} trials, {met} met a run in hand")
 
 
 def kill_a_worker(store: Path, chance: random.Random, *, late: bool) -> None:
@@ -97,20 +96,21 @@ def test_drivers_killed(whole, tmp_path, chance):
     for trial in range(share(40)):
         store = tmp_path / str(trial)
         extra = ["--executor", "processes", "--workers", "2"] if trial % 2 else []
-        cut += kill_the_driver(store, chance, extra)
+        cut += kill_the_driver(store, chance, extra, late=trial % 4 > 1)
         done = {folder: (folder / "record.json").stat().st_mtime_ns for folder in store.glob("runs/[!.]*")}
         parts += 0 < len(done) < len(whole)
         finish(start(store, *extra))
         assert plain(content(store)) == plain(whole)
         assert all((folder / "record.json").stat().st_mtime_ns == stamp for folder, stamp in done.items())
+        print(f"driver {trial}", end=" ", flush=True)
     print(f"drivers: {share(40)} trials, {cut} cut short, {parts} of them with some of the runs done")
     assert cut
 
 
-def kill_the_driver(store: Path, chance: random.Random, extra: list[str]) -> bool:
+def kill_the_driver(store: Path, chance: random.Random, extra: list[str], *, late: bool) -> bool:
     process = start(store, *extra)
-    wait_until(lambda: process.poll() is not None or (store / "runs").exists())
-    time.sleep(chance.uniform(0, 6 if extra else 2.5))
+    wait_until(lambda: process.poll() is not None or list(store.glob("runs/*" if late else "runs")))
+    time.sleep(chance.uniform(0, 1 if late else 6 if extra else 2.5))
     workers = workers_of(process.pid)
     process.kill()
     process.communicate()
@@ -130,6 +130,7 @@ def test_machines_of_a_ray_cluster_killed(whole, tmp_path, chance, monkeypatch):
             store = tmp_path / str(trial)
             met += kill_a_machine(cluster, store, chance)
             assert plain(content(store)) == plain(whole)
+            print(f"machine {trial}", end=" ", flush=True)
     finally:
         cluster.shutdown()
     print(f"machines: {share(20)} trials, {met} while the sweep ran")

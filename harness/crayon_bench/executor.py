@@ -40,7 +40,7 @@ class Perform(Protocol):
     def lost(self, request: RunRequest, why: str, *, guilty: bool = True) -> tuple[list[RunRequest], list[Record]]:
         """Note that the worker with *request* died. Return what to carry out again, and the records of what failed.
 
-        Seeds that were carried out together are tried one by one, a single run once more; then it has failed.
+        A single run is tried once more, seeds that were carried out together one by one; then it has failed.
         *guilty*: False if a machine went down, which may happen to a run more often.
         """
 

@@ -90,6 +90,7 @@ class _Watch:
         self.why = ""
         self._spent, self._since = 0.0, time.monotonic()
         self._paused = False
+        self._struck, self._raised = 0.0, -1.0
         self._first = memory() if limits.mebibytes is not None else 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True, name="crayon-bench limits")
@@ -116,24 +117,26 @@ class _Watch:
 
     def strike(self, number: int, frame: Any) -> None:
         """Handle the signal, in the main thread."""
-        if self.why and not self.over:
-            raise LimitError(self.why)
+        if not self.why or self.over:
+            return
+        if _importing(frame) and time.monotonic() - self._struck < GRACE:
+            return  # half a module would stay in this process; the next signal comes soon
+        self._raised = time.monotonic()
+        raise LimitError(self.why)
 
     def _now(self) -> float:
         return self._spent if self._paused else self._spent + time.monotonic() - self._since
 
     def _look(self) -> None:
-        struck, last = 0.0, 0.0
         while not self._ended.wait(_EVERY):
             self.why = self.why or self._passed()
             if not self.why or self.over:
                 continue
             now = time.monotonic()
-            struck = struck or now
-            if self.note is not None and now - struck > GRACE:
+            self._struck = self._struck or now
+            if self.note is not None and now - self._struck > GRACE:
                 _end(self.note, self.why)
-            if now - last > 1.0:  # again and again: a plugin may have caught it
-                last = now
+            if now - self._raised > 1.0:  # again and again: a plugin may have caught it
                 with suppress(ProcessLookupError):
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
@@ -159,6 +162,14 @@ class _Watch:
     def _disarm(self) -> None:
         if self._hang is not None:
             faulthandler.cancel_dump_traceback_later()
+
+
+def _importing(frame: Any) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end(note: Path, why: str) -> None:

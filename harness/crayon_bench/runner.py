@@ -81,7 +81,8 @@ class Performer:
         """See :class:`crayon_bench.executor.Perform`."""
         words = last_words(note) if (note := self._note(request)) is not None else ""
         if request.others and guilty:
-            return [replace(one, others=[]) for one in (request, *request.others)], []
+            each = (request, *request.others)
+            return [replace(one, others=[], tries=request.tries + 1) for one in each], []
         if not words and request.tries < (_TRIES if guilty else _TRIES_OF_MACHINES) - 1:
             return [replace(request, tries=request.tries + 1)], []
         reason = words or f"{why}, {request.tries + 1} times"
@@ -216,6 +217,8 @@ class Run:
     predictions: bytes | None = None
     original: tuple[dict[str, Tensor], str, bool] | None = None
     """The original model, where it was made or read before: tensors, name of the artifact, whether it was made."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the method should leave as it is; see :func:`global_state`."""
     apart: float = 0.0
     """Seconds spent on making or reading shared artifacts, which are noted apart."""
 
@@ -342,6 +345,9 @@ def prepare(
         select=select,
         stacks=stackable,
     )
+    # What was imported and made above may have drawn; whether it was depends on what this process did before.
+    _seed_global(request)
+    run.state = global_state()
     return Prepared(job, data, ledger)
 
 
@@ -694,21 +700,19 @@ def isolated(request: RunRequest, *runs: "Run") -> Iterator[None]:
     """
     before = (random.getstate(), np.random.get_state(), torch.get_num_threads(), torch.get_default_dtype())
     grad, folder = torch.is_grad_enabled(), Path.cwd()
-    seed = derive_seed(request.seed, "global")
     on_cuda = resolve_device(request.device) == "cuda"
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_cuda else []), _exact(on_cuda):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_global(request)
         torch.set_num_threads(request.coordinates["protocol"]["threads"])
         # Penalties drive gradients, and Adam's squares of them, below 1e-38, where a CPU is 2-3 times as slow.
         torch.set_flush_denormal(True)
-        state = global_state()
+        for run in runs:
+            run.state = global_state()
         try:
             yield
         finally:
             for run in runs:
-                run.record.warnings |= {f"{name} changed": 1 for name in changed(state)}
+                run.record.warnings |= {f"{name} changed": 1 for name in changed(run.state)}
             torch.set_flush_denormal(False)
             random.setstate(before[0])
             np.random.set_state(before[1])
@@ -716,6 +720,13 @@ def isolated(request: RunRequest, *runs: "Run") -> Iterator[None]:
             torch.set_default_dtype(before[3])
             torch.set_grad_enabled(grad)
             os.chdir(folder)
+
+
+def _seed_global(request: RunRequest) -> None:
+    seed = derive_seed(request.seed, "global")
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def global_state() -> dict[str, Any]:

@@ -31,7 +31,7 @@ class _Run(click.Command):
         words = iter(args)
         for word in words:
             option, equals, value = word.partition("=")
-            if begin == "----" or not option.startswith(begin):
+            if begin == "---" or not option.startswith(begin):
                 rest.append(word)
                 continue
             text = value if equals else next(words, None)
@@ -44,7 +44,7 @@ class _Run(click.Command):
 
 def _chosen(args: list[str]) -> str:
     chosen = ""
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip(args, [*args[1:], ""], strict=False):
         if word == "--executor":
             chosen = following
         elif word.startswith("--executor="):

@@ -79,7 +79,7 @@ class SlurmExecutor(Executor):
                     waiting.extendleft(reversed(again))
                     yield from records
         finally:
-            _stop(running, perform)
+            _stop(running, perform, local=self.parameters.cluster == "local")
 
 
 def _submitter(parameters: SlurmParameters, perform: Perform) -> Any:
@@ -103,10 +103,14 @@ def _submitter(parameters: SlurmParameters, perform: Perform) -> Any:
             gpus_per_node=1 if request.device == "cuda" else 0,
             **asked,
         )
+        # Ctrl-C on a terminal would reach processes of --slurm-cluster local too; _stop() says what is to be done.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return executor.submit(_job, perform, request)
         except submitit.core.utils.FailedJobError as error:
             raise UserError(f"executor 'slurm': a job cannot be submitted: {error}") from None
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     return submit
 
@@ -135,11 +139,14 @@ def _collect(job: Any, request: RunRequest, perform: Perform) -> tuple[list[RunR
     return [], sent.open()
 
 
-def _stop(running: list[tuple[Any, RunRequest]], perform: Perform) -> None:
+def _stop(running: list[tuple[Any, RunRequest]], perform: Perform, *, local: bool) -> None:
     begun = [(job, request) for job, request in running if job.state not in ("PENDING", "UNKNOWN")]
     for job, _ in running:
         with suppress(Exception):  # whatever scancel says, the others are to be cancelled too
-            job.cancel()
+            if local:  # its cancel() sends SIGINT, and prints a traceback
+                os.kill(int(job.job_id), signal.SIGTERM)
+            else:
+                job.cancel()
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and not all(job.done() for job, _ in begun):
         time.sleep(0.1)
