@@ -23,7 +23,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def chaos(session: nox.Session) -> None:
     """Processes and machines killed at random moments, a hundred times; takes an hour on two CPUs."""
-    session.install("-e", ".[test,ray,slurm]")
+    session.install("-e", ".[test]")
     session.run("pytest", "-s", "tests/test_chaos.py", *session.posargs, env={"CRAYON_BENCH_CHAOS": "100"})
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -19,6 +20,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 TINY = ["--source", "standin", "--set", "original.epochs=1", "--set", "refine.epochs=1"]
 """Options of a run that takes a second."""
+
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell began this in the background; the tested processes inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

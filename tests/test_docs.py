@@ -1,8 +1,11 @@
 """The documentation tells the truth: its commands run, its links lead somewhere, nothing public is missing from it."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -31,6 +34,36 @@ def test_the_commands_of_a_page_run_in_order_in_an_empty_folder(page, cli):
         assert program == "crayon-bench"
         result = cli(*arguments)
         assert result.code == 0, f"{command}\n{result.err}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the workflow's steps are for a shell")
+def test_the_workflow_and_the_pytest_test_of_the_gate_do_as_they_say(tmp_path):
+    """Their own steps, by a shell as GitHub calls it; the package is installed already."""
+    yaml = pytest.importorskip("yaml")
+    page = ROOT / "docs/how-to/gate-worst-group-accuracy.md"
+    files = {title: text for _, title, text in blocks(page) if title}
+    steps = [step["run"] for step in yaml.safe_load(files["gate.yml"])["jobs"]["gate"]["steps"] if "run" in step]
+    assert steps[0].startswith("pip install")
+    program = tmp_path / "bin" / "crayon-bench"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m crayon_bench "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "GITHUB_STEP_SUMMARY": "summary.md"}
+
+    def shell(text: str) -> int:
+        return subprocess.run(["bash", "-e", "-c", text], cwd=tmp_path, env=environment, check=False).returncode
+
+    assert shell(steps[1].replace("--store after", "--store before")) == 0
+    assert shell("crayon-bench check --update-baseline --baseline baseline.json --store before") == 0
+    assert [shell(step) for step in steps[1:]] == [0, 0, 0]
+    assert "HOLDS" in (tmp_path / "summary.md").read_text().upper()
+    (tmp_path / "test_gate.py").write_text(files["test_worst_group_accuracy.py"])
+    assert shell(f'"{sys.executable}" -m pytest -q -p no:cacheprovider test_gate.py') == 0
+    # And red, not green, when there is nothing to compare.
+    assert shell("rm -r after; mkdir after") == 0
+    assert all(shell(step) > 0 for step in steps[2:])
+    assert shell(f'"{sys.executable}" -m pytest -q -p no:cacheprovider test_gate.py') == 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
