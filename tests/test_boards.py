@@ -816,3 +816,14 @@ def test_statistics_are_added_only_on_demand_and_in_every_format(cli):
         assert text in cli("leaderboard", "--statistics", "--format", form).out
     save([r for r in records if r.seed < 5], Path("five"))
     assert "WARNING: 5 seeds: below 6" in cli("leaderboard", "--statistics", "--store", "five").out
+
+
+def test_the_interval_of_an_accuracys_mean_stays_within_0_and_100(cli):
+    save([record("original", seed, acc) for seed, acc in enumerate([0.0, 0.5, 9.0])])
+    save([record("rrr", seed, acc) for seed, acc in enumerate([99.9, 99.0, 92.0])])
+    [found] = json.loads(cli("leaderboard", "--statistics", "--format", "json").out)["statistics"]["decoymnist"]
+    intervals = {row["method"]: row["interval"] for row in found["rows"]}
+    assert intervals["original"]["low"] == 0
+    assert intervals["rrr"]["high"] == 100
+    to_best = next(row["to_best"] for row in found["rows"] if row["method"] == "original")
+    assert to_best["interval"]["low"] < to_best["interval"]["estimate"] < 0  # a difference is not cut

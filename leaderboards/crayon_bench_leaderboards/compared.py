@@ -1,6 +1,6 @@
 """Statistics of a table's rows: intervals, differences and ranks, for ``leaderboard --statistics``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from crayon_bench_leaderboards.board import Row, Section, Table
 from crayon_bench_leaderboards.statistics import (
     ENOUGH_SEEDS,
     LEVEL,
+    METRICS,
     Interval,
     bootstrap_mean,
     holm,
@@ -83,7 +84,10 @@ def _of_metric(section: Section, metric: str) -> Statistics:
 def _row(row: Row, metric: str) -> RowStatistics:
     values = row.metrics[metric].per_seed
     per_run = {seed: run for seed, groups in sorted(row.groups.items()) if (run := _run(groups, metric)) is not None}
-    return RowStatistics(row.label, row.method, bootstrap_mean([values[seed] for seed in sorted(values)]), per_run)
+    interval = bootstrap_mean([values[seed] for seed in sorted(values)])
+    if interval is not None and metric in METRICS:  # of few seeds that differ, it would reach beyond what there can be
+        interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 100.0))
+    return RowStatistics(row.label, row.method, interval, per_run)
 
 
 def _run(groups: list[GroupCount], metric: str) -> Interval | None:
