@@ -146,6 +146,8 @@ def _why_missing(old: Cell, now: Mapping[str, Cell]) -> str:
         return "not run"
     differing = [differences(without_versions(old.coordinates), without_versions(cell.coordinates)) for cell in alike]
     nearest = min(differing, key=len)
+    if not nearest:  # 1 and 1.0 are equal and not the same
+        return "not run with the same settings"
     path, (then, there) = next(iter(nearest.items()))
     more = f" and {len(nearest) - 1} more" if len(nearest) > 1 else ""
     return f"not run with the same settings; nearest: {path} {_short(then)} then, {_short(there)} now{more}"
