@@ -144,7 +144,7 @@ WRONG = [
     (nan, "3.weight is not finite everywhere"),
     (evil, "without executing it"),
     (evil_of_old, "without executing it"),
-    (whole_model, "without executing it"),
+    (whole_model, "without executing it: it holds torch.nn.modules.linear.Linear, not tensors alone"),
     (number, "not a state_dict"),
     (cut_off, "not a readable safetensors file"),
 ]

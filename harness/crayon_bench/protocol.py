@@ -244,7 +244,11 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         value = parse_value(text)
         if _apply(raw, key, value, oracle):
             overrides[key] = value
-    file = validated(_File, raw, "")
+    try:
+        file = validated(_File, raw, "")
+    except UserError as error:  # the file itself is valid: it is what was set
+        section = "protocol." if error.message.startswith(("threads", "selection")) else ""
+        raise UserError(f"--set {section}{error.message}", error.hint) from None
     if file.selection not in list(Selection):
         raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
     return Protocol(

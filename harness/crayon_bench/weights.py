@@ -6,6 +6,7 @@ Weights are part of a run's key by the hash of their file, and so is the input s
 import hashlib
 import io
 import json
+import re
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -140,9 +141,11 @@ def _tensors(path: Path, content: bytes) -> "dict[str, Tensor]":
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        why = " ".join(str(error).split())[:160]
+        # PyTorch's own text is long and recommends to execute the file.
+        held = re.search(r"GLOBAL ([\w.]{1,100})", str(error))
+        why = f": it holds {held[1]}, not tensors alone" if held else ""
         raise UserError(
-            f"weights {path}: neither a safetensors file nor a state_dict that can be read without executing it: {why}",
+            f"weights {path}: neither a safetensors file nor a state_dict that can be read without executing it{why}",
             "save it with safetensors, or torch.save(model.state_dict(), FILE)",
         ) from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
