@@ -7,6 +7,7 @@ import pickle
 import random
 import subprocess
 import sys
+import time
 from pickle import dumps
 
 import numpy as np
@@ -421,6 +422,21 @@ def test_what_takes_too_long_is_caught(plugin, monkeypatch):
         else "check_answers_tiny_set"
     ]
     assert "more than 0.0 s" in failed[0].reason
+
+
+def test_a_method_that_only_waits_is_caught(monkeypatch):
+    class Waits(Good):
+        """Waits."""
+
+        name = "waits"
+
+        def refine(self, job):
+            time.sleep(60)
+
+    monkeypatch.setattr(common, "CLOCK", 0.5)
+    failed = [outcome for outcome in run_checks(Waits) if outcome.state == "FAILED"]
+    assert [outcome.check for outcome in failed] == ["check_fits_tiny_set"]
+    assert "time limit: it took longer than 0.5 s" in failed[0].reason
 
 
 def test_a_method_that_fails_is_said_to_fail_once(cli, tmp_path):

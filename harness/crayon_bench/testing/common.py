@@ -10,6 +10,8 @@ from crayon_bench.plugins import Kind, PluginError, Registry, kind_of
 
 SECONDS = 30.0
 """How long one trial on the tiny set may take: CPU time, since on a busy machine the clock says little."""
+CLOCK = 4 * SECONDS
+"""How long a run may take by the clock: one that waits or never ends is stopped."""
 
 _TEXTS = {
     Kind.METHOD: ("title", "summary"),

@@ -6,6 +6,7 @@ import pickle
 import random
 import sys
 import tempfile
+import threading
 import unittest
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ import torch
 from crayon_bench.dataset import Source
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.guard import refused
+from crayon_bench.limits import Limits
 from crayon_bench.method import Job, Method
 from crayon_bench.oracle import FeedbackOracle
 from crayon_bench.plan import Options, RunRequest, make_plan
@@ -30,6 +32,7 @@ from crayon_bench.plugins import Kind, Registry
 from crayon_bench.records import Record, Status
 from crayon_bench.runner import perform
 from crayon_bench.store import Store
+from crayon_bench.testing import common
 from crayon_bench.testing.tiny import NETWORKS, Case, TinyOracle, TinySet, Watch
 from crayon_bench.together import perform_together, put_together
 
@@ -79,7 +82,7 @@ def try_method(
     with tempfile.TemporaryDirectory() as folder:
         store, before = Store.create(Path(folder)), refused()
         with _few_collected():
-            record = perform(request, store, registry)
+            record = perform(request, store, registry, limits=_limits())
         return _trial(store, record, watch, refused() - before)
 
 
@@ -97,7 +100,7 @@ def try_together(method: type[Method], seeds: Sequence[int]) -> list[Trial]:
         store = Store.create(Path(folder))
         (unit,) = put_together(requests, registry, workers=1)
         with _few_collected():
-            perform_together(unit, store, registry)
+            perform_together(unit, store, registry, _limits())
         records = [store.find(request.coordinates, request.key) for request in requests]
         return [_trial(store, record, watch, Counter()) for record in records if record is not None]
 
@@ -172,6 +175,12 @@ def _trial(store: Store, record: Record, watch: Watch, refused: Counter[str]) ->
     file = store.runs / record.folder / "predictions.parquet"
     predictions = pq.read_table(file).to_pydict() if record.status is Status.OK else {}
     return Trial(record, store.log(record), predictions, watch.answers, watch.reads, refused, watch.has_changed())
+
+
+def _limits() -> Limits:
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():  # none are kept there
+        return Limits()
+    return Limits(seconds=common.CLOCK)
 
 
 def make_oracle(oracle: type[FeedbackOracle], seed: int = 0) -> FeedbackOracle:
