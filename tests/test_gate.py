@@ -66,11 +66,15 @@ def test_the_baseline_of_ci_is_of_todays_settings():
     from crayon_bench_leaderboards.baseline import read_cells, without_versions
 
     options = Options(
-        ["celeba", "waterbirds"], ["original", "rrr", "energy"], [0, 1, 2], "quick", source=Source.STANDIN
+        ["celeba", "waterbirds"],
+        ["original", "crayon-attention", "rrr", "energy"],
+        range(6),
+        "quick",
+        source=Source.STANDIN,
     )
     wanted = {digest(without_versions(request.coordinates)) for request in make_plan(options, Registry()).requests}
     cells = read_cells(BASELINE)
-    assert len(wanted) == 6
-    assert wanted <= set(cells)
-    assert all(set(cell.runs) == {0, 1, 2} for cell in cells.values())
+    assert len(wanted) == 8
+    assert wanted == set(cells)
+    assert all(set(cell.runs) == set(range(6)) for cell in cells.values())
     assert BASELINE.stat().st_size < 40_000
