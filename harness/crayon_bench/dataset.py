@@ -49,6 +49,8 @@ class Found:
     verified: the files have the published checksums. A stand-in counts as verified: there is one.
     notes: sentences that stand under every table made from these data, such as which file is unverified.
     files: name → path, for :meth:`Dataset.load`.
+    unable: kind of feedback → why these very data have no evidence for it, where that differs from folder to folder.
+    title: in place of the data set's own, where a data set may be any folder; ``""``: the data set's.
     """
 
     source: Source
@@ -57,6 +59,8 @@ class Found:
     verified: bool = True
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
+    unable: Mapping[FeedbackKind, str] = field(default_factory=dict)
+    title: str = ""
 
 
 class Split:

@@ -1,14 +1,15 @@
 """From pixels to the cells of a feature map, and between them."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crayon_bench.feedback import FeedbackKind
+
 if TYPE_CHECKING:
-    from crayon_bench.oracle import Masks
+    from crayon_bench.oracle import MeteredOracle
 
 _CHUNK = 512
 
@@ -18,18 +19,21 @@ def to_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     return nn.functional.adaptive_avg_pool2d(masks[:, None].float(), grid).squeeze(1)
 
 
-def ask_masks(ask: "Callable[[np.ndarray], Masks]", n: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Ask for the masks of all n training images, some at a time, and keep them on the grid only.
+def ask_masks(oracle: "MeteredOracle", kind: FeedbackKind, n: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Ask for the masks of this *kind* of all n training images, some at a time, and keep them on the grid only.
 
     Returns :func:`to_grid` of the masks, float32 (n, h, w), and which were answered, bool (n,). A mask that was not
-    answered is zero.
+    answered, or that the budget did not allow, is zero.
     """
-    shares, answered = [], []
-    for start in range(0, n, _CHUNK):
-        given = ask(np.arange(start, min(n, start + _CHUNK)))
-        shares.append(to_grid(torch.from_numpy(np.ascontiguousarray(given.values)), grid))
-        answered.append(torch.from_numpy(given.answered.copy()))
-    return torch.cat(shares), torch.cat(answered)
+    ask = oracle.relevant_masks if kind is FeedbackKind.RELEVANT_MASK else oracle.irrelevant_masks
+    shares, answered = torch.zeros(n, *grid), torch.zeros(n, dtype=torch.bool)
+    chosen = oracle.chosen(kind, np.arange(n))
+    for start in range(0, len(chosen), _CHUNK):
+        part = chosen[start : start + _CHUNK]
+        given = ask(part)
+        shares[part] = to_grid(torch.from_numpy(np.ascontiguousarray(given.values)), grid)
+        answered[part] = torch.from_numpy(given.answered.copy())
+    return shares, answered
 
 
 def upsampling(cells: int, pixels: int) -> Tensor:

@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 class Setting:
     """What is known about a run before anything is loaded; :meth:`Method.skip` decides on it.
 
-    unable: kind of feedback → why oracle and data set cannot give it.
+    unable: kind of feedback → why oracle and data set cannot give it. parameters: the method's.
     """
 
     dataset: "type[Dataset]"
     model: "ModelSpec"
     unable: Mapping[FeedbackKind, str]
+    parameters: AnyParameters = field(default_factory=AnyParameters)
 
 
 @dataclass
@@ -233,10 +234,14 @@ class Method(ABC):
         """Return why this method does not apply to *setting*, or None if it does. Extend with ``super().skip()``."""
         if self.needs_feature_maps and not setting.model.has_feature_maps:
             return f"it works on convolutional feature maps, and {setting.model.title} has none"
-        for kind in self.asks:
+        for kind in self.questions(setting.parameters):
             if reason := setting.unable.get(kind):
                 return reason
         return None
+
+    def questions(self, parameters: AnyParameters) -> tuple[FeedbackKind, ...]:
+        """Return the kinds of feedback that it may ask for with these *parameters*; by default :attr:`asks`."""
+        return self.asks
 
     @abstractmethod
     def refine(self, job: Job) -> "Classifier":

@@ -6,6 +6,7 @@ Shapes may have leading dimensions: with parameters stacked as (S, …) and imag
 seeds of one cell) are computed at once. Without stacking, the leading dimensions are empty.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -247,3 +248,12 @@ def batch_for_maps(shape: Sequence[int]) -> int:
     for size in shape:
         pixels *= size
     return max(1, min(1024, 2**23 // pixels))
+
+
+def state_hash(model: nn.Module) -> str:
+    """Return the sha256 of a network's parameters and buffers: names, types, shapes and values."""
+    sums = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        sums.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        sums.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return sums.hexdigest()

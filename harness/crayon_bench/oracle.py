@@ -4,22 +4,27 @@ To add an oracle, subclass :class:`FeedbackOracle`, set ``name``, ``title``, ``s
 differently: ``judge_maps`` has no default, ``judge_neurons`` answers nothing unless overridden; masks, boxes and groups
 are the true ones unless overridden.
 ``self.parameters`` are its parameters, ``self.seed`` the run's feedback seed: take randomness from there.
+``self.situation`` says whom it answers. One that reads recorded answers sets ``reads_answers`` and overrides
+``fingerprint``; it finds them in the folder ``self.answers``.
 
 A method is never handed an oracle but a :class:`MeteredOracle`, whose answers are counted by kind. The ``#FB`` column
-of every table is that count. Unanswered questions (``answered`` false, ``Verdict.UNASKED``) are not counted.
+of every table is that count. Unanswered questions (``answered`` false, ``Verdict.UNASKED``) are not counted. Under a
+budget, questions that it does not allow are not put to the oracle at all, and come back unanswered.
 """
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench.dataset import Dataset, Evidence
+from crayon_bench.allowance import Allowance
+from crayon_bench.dataset import Dataset, Evidence, Found
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.guard import answering
@@ -57,6 +62,10 @@ class Patches:
     def __len__(self) -> int:
         return len(self.neurons)
 
+    def at(self, which: Any) -> "Patches":
+        """Return those of some of the neurons: a slice or bool (n,)."""
+        return Patches(self.neurons[which], self.examples[which], self.boxes[which])
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -82,23 +91,69 @@ class Groups:
     answered: Bools
 
 
+@dataclass(frozen=True)
+class Situation:
+    """About what an oracle is asked in one run.
+
+    ids: names of the training examples, by position. labels: int64 (N,). class_names: by label. dataset: the data
+    set's coordinates. model: sha256 of the original model's parameters, see :func:`crayon_bench.models.state_hash`.
+    image_size: height and width in pixels.
+    """
+
+    ids: Sequence[str]
+    labels: Ints
+    class_names: Sequence[str]
+    dataset: Mapping[str, Any]
+    model: str
+    image_size: tuple[int, int]
+
+
 class FeedbackOracle(ABC):
-    """Base class of oracles. ``examples`` are positions in the training split, int64 (n,)."""
+    """Base class of oracles. ``examples`` are positions in the training split, int64 (n,).
+
+    An oracle that subclasses another takes that one's table of a protocol for its own, as far as it has none itself.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
     version: ClassVar[int] = 1
     """Raise it when the same question gets another answer; it is part of every run's key."""
+    reads_answers: ClassVar[bool] = False
+    """Whether it answers from a folder of recorded answers (``--answers DIR``)."""
     Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
     def __init__(self, parameters: AnyParameters, *, seed: int) -> None:
         self.parameters = parameters
         self.seed = seed
+        self.situation: Situation
+        """Set before the first question."""
+        self.answers: Path | None = None
+        """The folder of ``--answers``; set before :meth:`unable` is called."""
+        self.warnings: dict[str, int] = {}
+        """What went wrong how often; it stands in the record and under tables."""
+        self.seconds: dict[FeedbackKind, float] = {}
+        """How long people took for the answers that were given, where that is known."""
 
-    def unable(self, kind: FeedbackKind, dataset: type[Dataset]) -> str | None:
-        """Return why questions of this *kind* cannot be answered for *dataset*; None if they can."""
-        return dataset.unable(kind)
+    @classmethod
+    def fingerprint(cls, answers: Path) -> str:
+        """Return a hash of what the folder of *answers* holds; it is part of every run's key. Raises UserError."""
+        raise NotImplementedError
+
+    def unable(self, kind: FeedbackKind, dataset: type[Dataset], found: Found) -> str | None:
+        """Return why this *kind* of question cannot be answered for what was *found* of *dataset*; None if it can."""
+        return found.unable.get(kind) or dataset.unable(kind)
+
+    def available(self, kind: FeedbackKind, numbers: Ints) -> Bools:
+        """Return which of n questions, about these images or neurons, it could answer: bool (n,); by default all.
+
+        A budget is spent on those alone.
+        """
+        return np.ones(len(numbers), dtype=np.bool_)
+
+    def warn(self, what: str, times: int = 1) -> None:
+        """Count a warning."""
+        self.warnings[what] = self.warnings.get(what, 0) + times
 
     @abstractmethod
     def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
@@ -139,6 +194,9 @@ class Receipt:
     by_kind: Counter[FeedbackKind] = field(default_factory=Counter)
     verdicts: dict[FeedbackKind, Counter[str]] = field(default_factory=dict)
     lent: Counter[FeedbackKind] = field(default_factory=Counter)
+    seconds: dict[FeedbackKind, float] = field(default_factory=dict)
+    """Seconds that people took, by kind, where the oracle knows."""
+    warnings: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -154,7 +212,14 @@ class _Account:
     asks: frozenset[FeedbackKind]
     control: bool
     size: int
+    allowance: Allowance | None
     receipt: Receipt
+
+    def pick(self, kind: FeedbackKind, numbers: Ints) -> Any:
+        """Return which questions about these images or neurons may be asked: an index."""
+        if self.allowance is None:
+            return slice(None)
+        return self.allowance.pick(kind, numbers, self.oracle.available(kind, numbers))
 
 
 # Kept here, by number, and not as attributes of the ledger: what a method holds must not lead to evidence.
@@ -184,7 +249,9 @@ class MeteredOracle:
             raise ValueError(f"judge_maps wants one (H, W) map for each of {len(examples)} examples, not {maps.shape}")
         if not np.isfinite(maps).all() or (maps < 0).any():
             raise ValueError("judge_maps wants finite maps ≥ 0")
-        return self._ask(FeedbackKind.MAP_VERDICT, examples, lambda a: a.oracle.judge_maps(examples, maps, a.evidence))
+        return self._ask(
+            FeedbackKind.MAP_VERDICT, examples, lambda a, at: a.oracle.judge_maps(examples[at], maps[at], a.evidence)
+        )
 
     def judge_neurons(self, patches: Patches) -> Verdicts:
         """Ask, for each of n neurons, whether its patches show something relevant. Counts n answers."""
@@ -192,8 +259,8 @@ class MeteredOracle:
         return self._ask(
             FeedbackKind.NEURON_VERDICT,
             patches.examples[patches.examples >= 0],
-            lambda a: a.oracle.judge_neurons(patches, a.evidence),
-            n=len(patches),
+            lambda a, at: a.oracle.judge_neurons(patches.at(at), a.evidence),
+            neurons=patches.neurons,
         )
 
     def tally_neurons(self, patches: Patches) -> dict[str, int]:
@@ -208,7 +275,10 @@ class MeteredOracle:
             raise GuardError("tallies are for methods that declare control = True, inside refine()")
         _check_patches(patches)
         with answering():
+            patches = patches.at(account.pick(FeedbackKind.NEURON_VERDICT, patches.neurons))
+            before = dict(account.oracle.seconds)
             given = account.oracle.judge_neurons(patches, account.evidence)
+            account.oracle.seconds = before  # it is the other method that pays for them
         given = _checked(given, len(patches), account.oracle.name)
         account.receipt.lent[FeedbackKind.NEURON_VERDICT] += int(given.answered.sum())
         return {v.name.lower(): int((given.values == v).sum()) for v in (Verdict.YES, Verdict.NO, Verdict.MAYBE)}
@@ -216,44 +286,85 @@ class MeteredOracle:
     def relevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that matter, one mask per example."""
         examples = _positions(examples)
-        return self._ask(FeedbackKind.RELEVANT_MASK, examples, lambda a: a.oracle.relevant_masks(examples, a.evidence))
+        return self._ask(
+            FeedbackKind.RELEVANT_MASK, examples, lambda a, at: a.oracle.relevant_masks(examples[at], a.evidence)
+        )
 
     def irrelevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that must not matter, one mask per example."""
         examples = _positions(examples)
         return self._ask(
-            FeedbackKind.IRRELEVANT_MASK, examples, lambda a: a.oracle.irrelevant_masks(examples, a.evidence)
+            FeedbackKind.IRRELEVANT_MASK, examples, lambda a, at: a.oracle.irrelevant_masks(examples[at], a.evidence)
         )
 
     def boxes(self, examples: Ints) -> Boxes:
         """Ask for a bounding box around what matters, one per example."""
         examples = _positions(examples)
-        return self._ask(FeedbackKind.BOX, examples, lambda a: a.oracle.boxes(examples, a.evidence))
+        return self._ask(FeedbackKind.BOX, examples, lambda a, at: a.oracle.boxes(examples[at], a.evidence))
 
     def groups(self, examples: Ints) -> Groups:
         """Ask for training group labels, one per example."""
         examples = _positions(examples)
-        return self._ask(FeedbackKind.GROUP, examples, lambda a: a.oracle.groups(examples, a.groups(examples)))
+        return self._ask(
+            FeedbackKind.GROUP, examples, lambda a, at: a.oracle.groups(examples[at], a.groups(examples[at]))
+        )
 
-    def _ask(
-        self, kind: FeedbackKind, examples: Ints, answer: Callable[[_Account], Answer], *, n: int | None = None
-    ) -> Answer:
+    def chosen(self, kind: FeedbackKind, examples: Ints) -> Ints:
+        """Return those of the *examples*, in their order, about which the budget allows a question of this *kind* now.
+
+        All of them without a budget. For a method that asks in several calls: it asks about these alone. In one call,
+        there is no need for it: questions that are not allowed come back unanswered.
+        """
+        examples = _positions(examples)
+        account = self._account(kind)
+        _check_positions(examples, account.size)
+        with answering():
+            return np.asarray(examples[account.pick(kind, examples)])
+
+    def reserve(self, kind: FeedbackKind, number: int) -> None:
+        """Set *number* questions of the budget aside for a *kind* that is asked about later, in place of a share."""
+        account = self._account(kind)
+        if account.allowance is not None:
+            account.allowance.reserve(kind, number)
+
+    def _account(self, kind: FeedbackKind) -> _Account:
         account = _accounts.get(self._number)
         if account is None:
             raise GuardError("this run's oracle is closed: feedback is asked for inside refine()")
         if kind not in account.asks:
             raise GuardError(f"the method asked for '{kind}' feedback, which its 'asks' does not declare")
-        if examples.ndim != 1 or (len(examples) and not 0 <= examples.min() <= examples.max() < account.size):
-            raise ValueError(f"examples must be positions in the training split, 0 to {account.size - 1}")
+        return account
+
+    def _ask(
+        self,
+        kind: FeedbackKind,
+        examples: Ints,
+        answer: Callable[[_Account, Any], Answer],
+        *,
+        neurons: Ints | None = None,
+    ) -> Answer:
+        account = self._account(kind)
+        _check_positions(examples, account.size)
+        numbers = examples if neurons is None else neurons
         with answering():
-            given = answer(account)
-        given = _checked(given, len(examples) if n is None else n, account.oracle.name)
+            at = account.pick(kind, numbers)
+            given = answer(account, at)
+        n = len(numbers[at])
+        given = _checked(given, n, account.oracle.name)
+        if account.allowance is not None:
+            account.allowance.spend(kind, n)
+            given = _spread(given, at)
         account.receipt.by_kind[kind] += int(given.answered.sum())
         if isinstance(given, Verdicts):
             tally = account.receipt.verdicts.setdefault(kind, Counter())
             for verdict in (Verdict.YES, Verdict.NO, Verdict.MAYBE):
                 tally[verdict.name.lower()] += int((given.values == verdict).sum())
         return given
+
+
+def _check_positions(examples: Ints, size: int) -> None:
+    if examples.ndim != 1 or (len(examples) and not 0 <= examples.min() <= examples.max() < size):
+        raise ValueError(f"examples must be positions in the training split, 0 to {size - 1}")
 
 
 def _check_patches(patches: Patches) -> None:
@@ -284,7 +395,20 @@ def _checked(given: Answer, n: int, oracle: str) -> Answer:
     return type(given)(values.astype(given.values.dtype), answered)
 
 
-_BLANK: dict[type[object], int] = {Masks: 0, Boxes: 0, Groups: -1}
+_BLANK: dict[type[object], int] = {Masks: 0, Boxes: 0, Groups: -1, Verdicts: Verdict.UNASKED}
+
+
+def _spread(given: Answer, at: Bools) -> Answer:
+    """Return the answers to all questions: those *at* which one was asked, and blank ones elsewhere."""
+    if at.all():
+        return given
+    values = np.full((len(at), *given.values.shape[1:]), _BLANK[type(given)], dtype=given.values.dtype)
+    values[at] = given.values
+    if isinstance(given, Verdicts):
+        return type(given)(values)
+    answered = np.zeros(len(at), dtype=np.bool_)
+    answered[at] = given.answered
+    return type(given)(values, answered)
 
 
 def open_ledger(
@@ -295,14 +419,20 @@ def open_ledger(
     asks: frozenset[FeedbackKind],
     size: int,
     control: bool = False,
+    allowance: Allowance | None = None,
 ) -> MeteredOracle:
-    """Return the metered view of *oracle* for one run over *size* training examples."""
+    """Return the metered view of *oracle* for one run over *size* training examples. No *allowance*: no budget."""
     number = next(_numbers)
-    _accounts[number] = _Account(oracle, evidence, groups, asks, control, size, Receipt())
+    _accounts[number] = _Account(oracle, evidence, groups, asks, control, size, allowance, Receipt())
     return MeteredOracle(number)
 
 
 def close_ledger(ledger: MeteredOracle) -> Receipt:
     """End the run's questions and return what was answered. A second call returns an empty receipt."""
     account = _accounts.pop(ledger._number, None)
-    return account.receipt if account else Receipt()
+    if account is None:
+        return Receipt()
+    receipt, own = account.receipt, account.allowance
+    receipt.seconds = dict(account.oracle.seconds)
+    receipt.warnings = {**account.oracle.warnings, **(own.warnings if own is not None else {})}
+    return receipt

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from crayon_bench.budget import Budget
 from crayon_bench.data_files import default_root
 from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
@@ -14,7 +15,7 @@ from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.guard import method_running
 from crayon_bench.method import Method, Setting
 from crayon_bench.oracle import FeedbackOracle
-from crayon_bench.parameters import validated
+from crayon_bench.parameters import Parameters, validated
 from crayon_bench.plugins import Kind, PluginError, Registry, guarded
 from crayon_bench.protocol import Protocol, load_protocol, parse_set
 from crayon_bench.records import SCHEMA, Coordinates, Record, Status, digest, setting_of
@@ -49,6 +50,9 @@ class Options:
     data_root: Path | None = None
     source: Source = Source.AUTO
     oracle: str = "simulated"
+    answers: Path | None = None
+    budgets: Sequence[Budget | None] = (None,)
+    strategy: str = "random"
     sets: Sequence[str] = ()
     weights: Path | None = None
     device: str = "auto"
@@ -78,6 +82,8 @@ class RunRequest(Coordinates):
     plugin_files: list[str]
     weights: str | None = None
     """File of the initial weights."""
+    answers: str | None = None
+    """Folder of recorded answers."""
     skip: str | None = None
     others: "list[RunRequest]" = field(default_factory=list)
     """Other seeds of the cell, which are carried out together with this one."""
@@ -111,6 +117,8 @@ def make_plan(options: Options, registry: Registry) -> Plan:
     sets = [parse_set(text) for text in options.sets]
     methods = _methods(options.methods, registry, plan)
     _check_sections(sets, list(options.methods), registry)
+    if any(budget is not None for budget in options.budgets):
+        registry.load(Kind.STRATEGY, options.strategy)
     for metric in registry.names(Kind.METRIC):
         _try(plan, registry.load, Kind.METRIC, metric)
     for name in dict.fromkeys(options.datasets):
@@ -173,9 +181,17 @@ def _plan_dataset(
     protocol = _protocol(options, dataset, found, sets)
     _check_tables(protocol, registry)
     data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset").to_dict()
-    oracle_parameters = validated(oracle.Parameters, dict(protocol.oracle.get(oracle.name, {})), "oracle").to_dict()
-    own = validated(oracle.Parameters, oracle_parameters, "oracle")
-    unable = _try(plan, guarded, oracle, _unable, oracle, own, dataset)
+    own = validated(oracle.Parameters, oracle_table(oracle, protocol), "oracle")
+    oracle_coordinates = {**_identity(registry, Kind.ORACLE, oracle), "parameters": own.to_dict()}
+    if oracle.reads_answers:
+        if options.answers is None:
+            raise UserError(f"oracle '{oracle.name}' answers from recorded answers", "add --answers DIR")
+        oracle_coordinates["answers"] = oracle.fingerprint(options.answers)
+    elif options.answers is not None:
+        raise UserError(
+            f"--answers {options.answers}: oracle '{oracle.name}' reads no recorded answers", "add --oracle human"
+        )
+    unable = _try(plan, guarded, oracle, _unable, oracle, own, dataset, found, options.answers)
     if unable is None:
         return
     weights = find_weights(protocol.model, dataset, options.weights)
@@ -193,14 +209,19 @@ def _plan_dataset(
         "model": protocol.model.to_dict(),
         "weights": weights.coordinates,
         "original": protocol.original.to_dict(),
-        "oracle": {**_identity(registry, Kind.ORACLE, oracle), "parameters": oracle_parameters},
+        "oracle": oracle_coordinates,
         "budget": None,
         "selection": protocol.selection.value,
     }
-    cells = []
+    budgets = [_budget_coordinates(budget, options.strategy, registry) for budget in dict.fromkeys(options.budgets)]
+    cells: list[tuple[dict[str, Any], dict[str, str], bool, dict[str, Any], str | None]] = []
     for method in methods:
         recipe, table = protocol.for_method(method.name, method.Parameters, trains=method.trains)
-        parameters = validated(method.Parameters, table, method.name).to_dict()
+        own_parameters = validated(method.Parameters, table, method.name)
+        parameters = own_parameters.to_dict()
+        asks = _try(plan, guarded, method, questions_of, method, own_parameters)
+        if asks is None:
+            continue
         coordinates = {
             **shared,
             "method": {
@@ -209,7 +230,7 @@ def _plan_dataset(
                 "recipe": recipe.to_dict() if method.trains else None,
             },
         }
-        setting = Setting(dataset, protocol.model, unable)
+        setting = Setting(dataset, protocol.model, unable, own_parameters)
         answer = _try(plan, guarded, method, skip_of, method, setting)
         if answer is None:
             continue
@@ -218,11 +239,13 @@ def _plan_dataset(
         overrides = {key: value for key, value in protocol.overrides.items() if key.partition(".")[0] in mine}
         title = {
             "method": method.title,
-            "dataset": dataset.title,
+            "dataset": found.title or dataset.title,
             "oracle": oracle.title,
-            "feedback": "-" if method.baseline else feedback_label(method.asks),
+            "feedback": "-" if method.baseline else feedback_label(asks),
         }
-        cells.append((coordinates, title, method.baseline, overrides, skip))
+        # What asks nothing is the same under every budget.
+        limits = budgets if asks or method.control else [None]
+        cells += [({**coordinates, "budget": b}, title, method.baseline, overrides, skip) for b in limits]
     for seed in options.seeds:
         for coordinates, title, baseline, overrides, skip in cells:
             mine_now = {**coordinates, "seed": seed}
@@ -243,9 +266,35 @@ def _plan_dataset(
                     device=options.device,
                     plugin_files=[str(file.resolve()) for file in registry.files],
                     weights=str(weights.path.resolve()) if weights.path else None,
+                    answers=str(options.answers.resolve()) if options.answers else None,
                     skip=skip,
                 )
             )
+
+
+def _budget_coordinates(budget: Budget | None, strategy: str, registry: Registry) -> dict[str, Any] | None:
+    if budget is None:
+        return None
+    chosen = registry.load(Kind.STRATEGY, strategy)
+    return {**budget.coordinates, "strategy": _identity(registry, Kind.STRATEGY, chosen)}
+
+
+def oracle_table(oracle: type[FeedbackOracle], protocol: Protocol) -> dict[str, Any]:
+    """Return an oracle's parameters in a protocol: its own table's, and those of the oracles that it is made from."""
+    table: dict[str, Any] = {}
+    for base in reversed(oracle.__mro__):
+        if isinstance(name := base.__dict__.get("name"), str):
+            table |= protocol.oracle.get(name, {})
+    return table
+
+
+def questions_of(method: type[Method], parameters: Parameters) -> tuple[FeedbackKind, ...]:
+    """Return what :meth:`Method.questions` says. Raises TypeError for what is not a tuple of kinds."""
+    with method_running():
+        asks = method().questions(parameters)
+    if not isinstance(asks, tuple) or not all(isinstance(kind, FeedbackKind) for kind in asks):
+        raise TypeError(f"questions() must return a tuple of FeedbackKind, not {asks!r}")
+    return asks
 
 
 def skip_of(method: type[Method], setting: Setting) -> tuple[str | None]:
@@ -257,9 +306,12 @@ def skip_of(method: type[Method], setting: Setting) -> tuple[str | None]:
     return (reason,)
 
 
-def _unable(oracle: type[FeedbackOracle], parameters: Any, dataset: type[Dataset]) -> dict[FeedbackKind, str]:
+def _unable(
+    oracle: type[FeedbackOracle], parameters: Any, dataset: type[Dataset], found: Found, answers: Path | None
+) -> dict[FeedbackKind, str]:
     asker = oracle(parameters, seed=0)
-    return {kind: why for kind in FeedbackKind if (why := asker.unable(kind, dataset))}
+    asker.answers = answers
+    return {kind: why for kind in FeedbackKind if (why := asker.unable(kind, dataset, found))}
 
 
 def _check_tables(protocol: Protocol, registry: Registry) -> None:

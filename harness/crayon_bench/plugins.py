@@ -32,14 +32,15 @@ class Kind(StrEnum):
     METHOD = "method"
     METRIC = "metric"
     EXECUTOR = "executor"
+    STRATEGY = "strategy"
 
     @property
     def group(self) -> str:
         """The entry-point group."""
-        return f"crayon_bench.{self.value}s"
+        return "crayon_bench.strategies" if self is Kind.STRATEGY else f"crayon_bench.{self.value}s"
 
 
-RESERVED = frozenset({"dataset", "oracle", "model", "refine", "protocol", "all"})
+RESERVED = frozenset({"dataset", "oracle", "model", "refine", "protocol", "budget", "all"})
 """Names that mean something else in ``--set`` and ``--methods``."""
 
 HOOKS_GROUP = "crayon_bench.hooks"
@@ -50,6 +51,7 @@ _BASES = {
     Kind.METHOD: ("crayon_bench.method", "Method"),
     Kind.METRIC: ("crayon_bench.metric", "Metric"),
     Kind.EXECUTOR: ("crayon_bench.executor", "Executor"),
+    Kind.STRATEGY: ("crayon_bench.strategy", "QueryStrategy"),
 }
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from crayon_bench.budget import LARGEST as LARGEST_BUDGET
+from crayon_bench.budget import Budget
+
 SCHEMA = 1
 """Version of the record's layout. A store of a newer schema is refused, not guessed at."""
 
@@ -64,6 +67,8 @@ class Feedback(_Part):
     label: str = "-"
     lent: dict[str, Count] = Field(default_factory=dict)
     """Answers by kind whose tally alone a control learned; not part of *total*."""
+    seconds: dict[str, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
+    """Seconds that people took for the answers, by kind, where they were recorded."""
 
 
 class Coordinates:
@@ -87,6 +92,15 @@ class Coordinates:
     def seed(self) -> int:
         """The run's base seed."""
         return int(self.coordinates["seed"])
+
+    @property
+    def budget(self) -> str | None:
+        """The budget as in a table, with the strategy unless it is ``random``; None for no limit."""
+        values = self.coordinates.get("budget")
+        if values is None:
+            return None
+        strategy = values.get("strategy", {}).get("name", "random")
+        return Budget.from_coordinates(values).title + ("" if strategy == "random" else f" {strategy}")
 
     @property
     def protocol(self) -> str:
@@ -165,9 +179,24 @@ def _check_names(coordinates: dict[str, Any]) -> None:
         for inner in ("parameters", "recipe"):
             if not isinstance(coordinates[part].get(inner), dict | None):
                 raise ValueError(f"coordinates.{part}.{inner} is no table")
+    _check_budget(coordinates.get("budget"))
     seed = coordinates.get("seed")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise ValueError("coordinates.seed is no seed")
+
+
+def _check_budget(budget: Any) -> None:
+    if budget is None:
+        return
+    fine = isinstance(budget, dict) and isinstance(budget.get("strategy"), dict)
+    if not fine or not isinstance(budget["strategy"].get("name"), str):
+        raise ValueError("coordinates.budget is no table with a strategy")
+    questions, share = budget.get("questions"), budget.get("share")
+    if not (
+        (share is None and type(questions) is int and 0 <= questions <= LARGEST_BUDGET)
+        or (questions is None and type(share) is float and 0 < share < 1)
+    ):
+        raise ValueError("coordinates.budget is neither a number of questions nor a share of them")
 
 
 def canonical(value: Any) -> str:
@@ -181,8 +210,10 @@ def digest(value: Any) -> str:
 
 
 def setting_of(coordinates: dict[str, Any]) -> str:
-    """Return the hash of what all runs of one table have in common."""
-    return digest({key: value for key, value in coordinates.items() if key not in ("method", "seed")})
+    """Return the hash of what all runs of one table have in common: method, seed and budget may differ."""
+    common = {key: value for key, value in coordinates.items() if key not in ("method", "seed")}
+    # As if there were none: rows of several budgets stand in one table, beside methods that ask nothing.
+    return digest({**common, "budget": None} if "budget" in common else common)
 
 
 def folder_name(coordinates: dict[str, Any], key: str) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -26,7 +26,9 @@ import torch
 from torch import Tensor, nn
 
 import crayon_bench
+from crayon_bench.allowance import Allowance, make_allowance
 from crayon_bench.artifacts import Artifacts
+from crayon_bench.budget import Budget
 from crayon_bench.dataset import Dataset, Evidence, LoadedData, Source, Split
 from crayon_bench.errors import MetricError, StoreError, UserError
 from crayon_bench.events import Listener, here, sender
@@ -37,8 +39,8 @@ from crayon_bench.guard import method_running
 from crayon_bench.limits import LimitError, Limits, last_words, limited
 from crayon_bench.method import Job, Method
 from crayon_bench.metric import Predictions
-from crayon_bench.models import Classifier, batch_for_maps, build_model
-from crayon_bench.oracle import MeteredOracle, close_ledger, open_ledger
+from crayon_bench.models import Classifier, batch_for_maps, build_model, state_hash
+from crayon_bench.oracle import FeedbackOracle, MeteredOracle, Situation, close_ledger, open_ledger
 from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash, send_hooks
@@ -46,6 +48,7 @@ from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
 from crayon_bench.records import LARGEST, Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
 from crayon_bench.store import Store
+from crayon_bench.strategy import Pool, QueryStrategy
 from crayon_bench.training import fit, predict
 from crayon_bench.weights import load_into
 
@@ -293,7 +296,7 @@ def prepare(
     store: Store,
     registry: Registry,
     parameters: Parameters,
-    asks: frozenset[FeedbackKind],
+    asks: Sequence[FeedbackKind],
     control: bool,
     stackable: bool = False,
 ) -> Prepared:
@@ -316,17 +319,26 @@ def prepare(
             run, store, data, images, labels, device, select, partial(epochs, "original"), report
         )
 
-    oracle_class = registry.load(Kind.ORACLE, c["oracle"]["name"])
-    oracle = oracle_class(
-        oracle_class.Parameters.model_validate(c["oracle"]["parameters"]), seed=derive_seed(request.seed, "feedback")
+    try:
+        oracle = make_oracle(request, registry)
+    except UserError as error:
+        raise UsersMistakeError(error) from None
+    oracle.situation = Situation(
+        ids=data.train.ids,
+        labels=data.train.labels,
+        class_names=data.class_names,
+        dataset=c["dataset"],
+        model=state_hash(original),
+        image_size=(images.shape[2], images.shape[3]),
     )
     ledger = open_ledger(
         oracle,
         data.evidence,
         groups=lambda examples: data.train.groups[examples],
-        asks=asks,
+        asks=frozenset(asks),
         control=control,
         size=len(data.train),
+        allowance=_allowance(request, registry, asks, control, original, images, device),
     )
     job = Job(
         model=_copy(original, request, data, device),
@@ -351,11 +363,44 @@ def prepare(
     return Prepared(job, data, ledger)
 
 
+def make_oracle(request: RunRequest, registry: Registry) -> FeedbackOracle:
+    """Return the oracle of a run. Raises UserError if recorded answers are not those of the plan."""
+    wanted = request.coordinates["oracle"]
+    oracle_class: type[FeedbackOracle] = registry.load(Kind.ORACLE, wanted["name"])
+    parameters = oracle_class.Parameters.model_validate(wanted["parameters"])
+    oracle = oracle_class(parameters, seed=derive_seed(request.seed, "feedback"))
+    if request.answers is not None:
+        oracle.answers = Path(request.answers)
+        if oracle_class.fingerprint(oracle.answers) != wanted["answers"]:
+            raise UserError(f"--answers {request.answers}: changed after the plan was made", "give the command again")
+    return oracle
+
+
+def _allowance(
+    request: RunRequest,
+    registry: Registry,
+    asks: Sequence[FeedbackKind],
+    control: bool,
+    original: Classifier,
+    images: Tensor,
+    device: str,
+) -> Allowance | None:
+    wanted = request.coordinates["budget"]
+    if wanted is None:
+        return None
+    strategy: type[QueryStrategy] = registry.load(Kind.STRATEGY, wanted["strategy"]["name"])
+    kinds = [*asks, *([FeedbackKind.NEURON_VERDICT] if control else [])]
+    pool = Pool(len(images), lambda: predict(original, images, device).softmax(-1).cpu().numpy())
+    seed = derive_seed(request.seed, "budget")
+    return make_allowance(Budget.from_coordinates(wanted), kinds, lambda: strategy(seed=seed), pool)
+
+
 def _carry_out(run: "Run", store: Store, registry: Registry) -> None:
     request, record = run.request, run.record
     method: Method = registry.load(Kind.METHOD, request.method)()
     parameters = method.Parameters.model_validate(request.coordinates["method"]["parameters"])
-    prepared = prepare(run, store, registry, parameters, frozenset(method.asks), method.control, method.stackable)
+    asks = method.questions(parameters)
+    prepared = prepare(run, store, registry, parameters, asks, method.control, method.stackable)
     job = prepared.job
     memory = PeakMemory(job.device)
     try:
@@ -375,10 +420,11 @@ def close(run: "Run", method: Method, prepared: Prepared) -> None:
         total=receipt.total,
         by_kind={kind.value: number for kind, number in receipt.by_kind.items()},
         verdicts={kind.value: dict(tally) for kind, tally in receipt.verdicts.items()},
-        label="-" if method.baseline else feedback_label(_in_order(method, receipt.by_kind)),
+        label="-" if method.baseline else feedback_label(kind for kind in FeedbackKind if receipt.by_kind.get(kind)),
         lent={kind.value: number for kind, number in receipt.lent.items()},
+        seconds={kind.value: round(seconds, 3) for kind, seconds in receipt.seconds.items()},
     )
-    run.record.warnings |= prepared.job.warnings
+    run.record.warnings |= prepared.job.warnings | receipt.warnings
 
 
 def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> None:
@@ -401,10 +447,6 @@ def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> N
             record.validation = {name: value.value for name, value in values if value.value is not None}
         if data.evidence.has("relevant_masks") and isinstance(refined, Classifier):
             record.attention = _attention(refined, data.train, device, data.evidence)
-
-
-def _in_order(method: Method, counted: Any) -> list[FeedbackKind]:
-    return [kind for kind in method.asks if counted.get(kind)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from crayon_bench.dataset import Dataset, Evidence
+from crayon_bench.dataset import Dataset, Evidence, Source
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.grids import to_grid
 from crayon_bench.oracle import close_ledger
 from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, Registry
-from crayon_bench.runner import Run, UsersMistakeError, isolated, prepare
+from crayon_bench.runner import Run, UsersMistakeError, isolated, make_oracle, prepare
 from crayon_bench.store import Store
 
 Array = np.ndarray[Any, Any]
@@ -56,12 +57,12 @@ class Survey:
 
 def survey(request: RunRequest, store: Store, registry: Registry, *, patches: int, radius: int) -> Survey:
     """Ask the oracle of *request* about every map and every neuron of its original model; nothing learns from it."""
-    kinds = frozenset({FeedbackKind.MAP_VERDICT, FeedbackKind.NEURON_VERDICT})
+    kinds = (FeedbackKind.MAP_VERDICT, FeedbackKind.NEURON_VERDICT)
     dataset: type[Dataset] = registry.load(Kind.DATASET, request.dataset)
-    c = request.coordinates["oracle"]
-    oracle_class = registry.load(Kind.ORACLE, c["name"])
-    oracle = oracle_class(oracle_class.Parameters.model_validate(c["parameters"]), seed=0)
-    unable = {kind for kind in kinds if oracle.unable(kind, dataset)}
+    source = Source(request.coordinates["dataset"]["source"])
+    there = dataset.find(Path(request.data_root), source, strict=request.strict)
+    oracle = make_oracle(request, registry)
+    unable = {kind for kind in kinds if oracle.unable(kind, dataset, there)}
     run = Run(request)
     with isolated(request):
         try:

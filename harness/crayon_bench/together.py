@@ -181,7 +181,7 @@ def _carry_out(runs: list[Run], store: Store, registry: Registry) -> None:
         for run, method in zip(runs, methods, strict=True):
             with isolated(run.request, run), run.captured_output():
                 parameters = method.Parameters.model_validate(run.request.coordinates["method"]["parameters"])
-                asks = frozenset(method.asks)
+                asks = method.questions(parameters)
                 with _added(run, "data", "original"):
                     own = prepare(run, store, registry, parameters, asks, method.control, stackable=True)
                 prepared.append(own)

@@ -58,9 +58,12 @@ def check(name: str, plugin_files: tuple[Path, ...], verbose: bool) -> int:
 
     registry = Registry(plugin_files)
     kinds = _kinds_of(name, registry)
-    if kinds == [Kind.EXECUTOR]:
-        raise UserError(f"executor '{name}': there are no checks for executors")
-    results = [_check(kind, registry.load(kind, name), verbose) for kind in kinds if kind is not Kind.EXECUTOR]
+    unchecked = (Kind.EXECUTOR, Kind.STRATEGY)
+    checked = [kind for kind in kinds if kind not in unchecked]
+    if not checked:
+        plural = {Kind.EXECUTOR: "executors", Kind.STRATEGY: "strategies"}[kinds[0]]
+        raise UserError(f"{kinds[0].value} '{name}': there are no checks for {plural}")
+    results = [_check(kind, registry.load(kind, name), verbose) for kind in checked]
     return 0 if all(results) else 1
 
 

@@ -107,6 +107,27 @@ def _chosen(args: list[str]) -> str:
     "--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions."
 )
 @click.option(
+    "--answers",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Recorded answers, for an oracle that reads them, such as human.",
+)
+@click.option(
+    "--budget",
+    default="all",
+    show_default=True,
+    metavar="all|N|P%[,…]",
+    help="How many questions a method may ask: a number in all, or a share of the questions of each kind. Several, such"
+    " as 100,500,10%,all, give a row each.",
+)
+@click.option(
+    "--strategy",
+    default="random",
+    show_default=True,
+    metavar="NAME",
+    help="Which questions are asked under a budget; see: crayon-bench plugins list.",
+)
+@click.option(
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -137,6 +158,9 @@ def run(
     memory_limit: int | None,
     device: str,
     oracle: str,
+    answers: Path | None,
+    budget: str,
+    strategy: str,
     weights: Path | None,
     sets: tuple[str, ...],
     plugin_files: tuple[Path, ...],
@@ -150,6 +174,7 @@ def run(
 
     Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
     """
+    from crayon_bench.budget import Budget
     from crayon_bench.dataset import Source
     from crayon_bench.parameters import validated
     from crayon_bench.plan import Options, Rerun, make_plan, split_plan
@@ -167,6 +192,9 @@ def run(
         data_root=data_root,
         source=Source(source),
         oracle=oracle,
+        answers=answers,
+        budgets=[Budget.parse(text) for text in budget.split(",")],
+        strategy=strategy,
         sets=sets,
         weights=weights,
         device=device,
@@ -244,10 +272,13 @@ def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
             return f"in the store: {known[request.key]}"
         return f"does not apply: {request.skip}" if request.skip else "to do"
 
+    limited = any(request.budget for request in plan.requests)
     rows = [
-        (r.dataset, r.coordinates["protocol"]["name"], r.method, r.seed, r.key[:12], state(r)) for r in plan.requests
+        (r.dataset, r.protocol, r.method, *([r.budget or "all"] if limited else []), r.seed, r.key[:12], state(r))
+        for r in plan.requests
     ]
-    click.echo(tabulate(rows, headers=["dataset", "protocol", "method", "seed", "key", "state"], tablefmt="simple"))
+    heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), "seed", "key", "state"]
+    click.echo(tabulate(rows, headers=heads, tablefmt="simple"))
     todo = sum(request.skip is None for request in left)
     click.echo(f"\n{todo} to do, {len(left) - todo} do not apply, {len(done)} in the store. Nothing was run.")
 

@@ -13,6 +13,7 @@ from crayon_bench.oracle import (
     MeteredOracle,
     Patches,
     Receipt,
+    Situation,
     Verdicts,
     close_ledger,
     open_ledger,
@@ -23,15 +24,17 @@ from crayon_bench.testing.common import check_metadata, check_unknown_parameter_
 from crayon_bench.testing.tiny import SIZE, Case, TinyParameters, TinySet, digest_of
 from crayon_bench.testing.trial import CheckSkipped, global_state_kept, pickles_noted
 
+FOUND = TinySet.find(None, None, strict=True)  # type: ignore[arg-type]
+
 
 def load_tiny(case: Case = "plain") -> LoadedData:
     """Return the tiny set."""
-    return TinySet(TinyParameters(case=case)).load(TinySet.find(None, None, strict=True))  # type: ignore[arg-type]
+    return TinySet(TinyParameters(case=case)).load(FOUND)
 
 
 def able(oracle: FeedbackOracle) -> list[FeedbackKind]:
     """Return the kinds of questions that *oracle* says it can answer about the tiny set."""
-    return [kind for kind in FeedbackKind if oracle.unable(kind, TinySet) is None]
+    return [kind for kind in FeedbackKind if oracle.unable(kind, TinySet, FOUND) is None]
 
 
 def ask(
@@ -40,6 +43,14 @@ def ask(
     """Ask an instance of *oracle* everything that it can answer about *examples*, and close its ledger."""
     chosen = np.arange(len(data.train)) if examples is None else np.asarray(examples, dtype=np.int64)
     answerer = oracle(oracle.Parameters(), seed=derive_seed(0, "feedback"))
+    answerer.situation = Situation(
+        ids=data.train.ids,
+        labels=data.train.labels,
+        class_names=data.class_names,
+        dataset={"name": TinySet.name, "content": FOUND.content},
+        model="0" * 64,
+        image_size=(SIZE, SIZE),
+    )
     kinds = able(answerer)
     ledger = open_ledger(
         answerer,
@@ -187,7 +198,7 @@ def check_unable_gives_reason(oracle: type[FeedbackOracle]) -> None:
     """``unable`` returns None or a reason in one line, for every kind of question."""
     answerer = oracle(oracle.Parameters(), seed=0)
     for kind in FeedbackKind:
-        reason = answerer.unable(kind, TinySet)
+        reason = answerer.unable(kind, TinySet, FOUND)
         good = reason is None or is_reason(reason)
         assert good, f"unable('{kind}', …) must be None or a reason in one line, not {reason!r}"
 

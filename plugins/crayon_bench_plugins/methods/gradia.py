@@ -68,9 +68,11 @@ class GradIA(Method):
             p[where], a[where] = p_here, a_here * q.weight
 
         T = torch.zeros(M.shape, device=job.device)
-        needed = torch.nonzero(a > 0).flatten()
-        for part in torch.split(needed, 512):
-            masks = job.oracle.relevant_masks(part.cpu().numpy())
+        needed = torch.nonzero(a > 0).flatten().cpu().numpy()
+        asked = torch.from_numpy(job.oracle.chosen(FeedbackKind.RELEVANT_MASK, needed))
+        a[~torch.isin(torch.arange(len(a)), asked).to(a.device)] = 0  # beyond the budget
+        for part in torch.split(asked, 512):
+            masks = job.oracle.relevant_masks(part.numpy())
             target = blur(to_grid(torch.from_numpy(np.ascontiguousarray(masks.values)), (M.shape[1], M.shape[2])))
             peak = target.amax((-2, -1), keepdim=True)
             T[part] = (target / peak.masked_fill(peak <= 0, torch.inf)).to(job.device)

@@ -57,8 +57,8 @@ class RES(Method):
         assert isinstance(q, RESParameters)
         N, (height, width) = len(job.images), job.images.shape[-2:]
         grid = job.model.map_size(height, width)
-        relevant, _ = ask_masks(job.oracle.relevant_masks, N, grid)
-        irrelevant, _ = ask_masks(job.oracle.irrelevant_masks, N, grid)
+        relevant, _ = ask_masks(job.oracle, FeedbackKind.RELEVANT_MASK, N, grid)
+        irrelevant, _ = ask_masks(job.oracle, FeedbackKind.IRRELEVANT_MASK, N, grid)
         most = relevant.amax((-2, -1), keepdim=True)
         plus = (relevant > 0) & ((relevant >= 0.5) | (relevant >= most))
         minus = (irrelevant >= 0.5) & ~plus

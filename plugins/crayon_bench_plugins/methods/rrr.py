@@ -79,7 +79,7 @@ class RRR(Method):
 
     def _on_feature_maps(self, job: Job, parameters: RRRParameters) -> Classifier:
         grid = job.model.map_size(*job.images.shape[-2:])
-        A, _ = ask_masks(job.oracle.irrelevant_masks, len(job.images), grid)
+        A, _ = ask_masks(job.oracle, FeedbackKind.IRRELEVANT_MASK, len(job.images), grid)
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)

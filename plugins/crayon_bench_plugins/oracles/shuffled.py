@@ -1,0 +1,79 @@
+"""The shuffled oracle: the control that shows whether answers merely leak labels."""
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from crayon_bench.dataset import Evidence
+from crayon_bench.feedback import FeedbackKind
+from crayon_bench.oracle import Boxes, Floats, Groups, Ints, Masks, Patches, Verdicts
+from crayon_bench.seeds import derive_seed
+from crayon_bench_plugins.oracles.simulated import SimulatedOracle, SimulatedParameters
+
+
+class ShuffledParameters(SimulatedParameters):
+    """Among which images answers change places."""
+
+    within: Literal["label", "all"] = Field(
+        default="label",
+        description="label: answers change places among images of one label, so that they tell as much about the label"
+        " as before, and nothing about the image; all: among all images",
+    )
+
+
+class ShuffledOracle(SimulatedOracle):
+    """Gives the answers of ``simulated`` to other images than those they are about.
+
+    If a method gains as much from them, what it learned was how often each label gets each answer and not where the
+    model should look. Answers about neurons change places among all neurons. Answers are shuffled among the questions
+    of one call.
+    """
+
+    name = "shuffled"
+    title = "shuffled"
+    summary = "a control: answers by rule, each given about another image of the same label"
+    version = 1
+    Parameters = ShuffledParameters
+    parameters: ShuffledParameters
+
+    def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
+        """Judge by rule, then shuffle."""
+        given = super().judge_maps(examples, maps, evidence)
+        return Verdicts(given.values[self._places(FeedbackKind.MAP_VERDICT, examples)])
+
+    def judge_neurons(self, patches: Patches, evidence: Evidence) -> Verdicts:
+        """Judge by rule, then shuffle."""
+        given = super().judge_neurons(patches, evidence)
+        return Verdicts(self._rng(FeedbackKind.NEURON_VERDICT).permutation(given.values))
+
+    def relevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
+        """Return another image's mask."""
+        return super().relevant_masks(examples[self._places(FeedbackKind.RELEVANT_MASK, examples)], evidence)
+
+    def irrelevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
+        """Return another image's mask."""
+        return super().irrelevant_masks(examples[self._places(FeedbackKind.IRRELEVANT_MASK, examples)], evidence)
+
+    def boxes(self, examples: Ints, evidence: Evidence) -> Boxes:
+        """Return another image's box."""
+        return super().boxes(examples[self._places(FeedbackKind.BOX, examples)], evidence)
+
+    def groups(self, examples: Ints, truth: Ints) -> Groups:
+        """Return another image's group."""
+        return super().groups(examples, truth[self._places(FeedbackKind.GROUP, examples)])
+
+    def _places(self, kind: FeedbackKind, examples: Ints) -> Ints:
+        """Return from which place each place gets its answer, int64 (n,)."""
+        rng = self._rng(kind)
+        labels = self.situation.labels[examples]
+        if self.parameters.within == "all":
+            labels = np.zeros_like(labels)
+        places = np.arange(len(examples))
+        for label in np.unique(labels):
+            of_label = np.nonzero(labels == label)[0]
+            places[of_label] = rng.permutation(of_label)
+        return places
+
+    def _rng(self, kind: FeedbackKind) -> Any:
+        return np.random.default_rng(derive_seed(self.seed, f"shuffle {kind}"))

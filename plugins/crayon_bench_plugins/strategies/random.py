@@ -1,0 +1,18 @@
+"""The random strategy: questions in random order."""
+
+import numpy as np
+
+from crayon_bench.strategy import Ints, Pool, QueryStrategy
+
+
+class RandomStrategy(QueryStrategy):
+    """Every image is as likely as every other to be asked about."""
+
+    name = "random"
+    title = "random"
+    summary = "questions in random order"
+    about_images = False
+
+    def rank(self, pool: Pool) -> Ints:
+        """Shuffle the pool."""
+        return np.random.default_rng(self.seed).permutation(len(pool)).astype(np.int64)
