@@ -1,0 +1,1 @@
+"""Annotation by people: recorded answers, and what is made of them."""
