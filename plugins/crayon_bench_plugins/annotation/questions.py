@@ -73,7 +73,7 @@ class Material:
             asked = [(name, map_hash(one)) for name, one in zip(self.ids, self.maps, strict=True)]
         elif self.patches is not None:
             asked = [
-                (neuron_id(int(number)), patches_hash(names_of(self.ids, examples), boxes))
+                (neuron_id(int(number)), patches_hash([self.ids[e] if e >= 0 else "" for e in examples], boxes))
                 for number, examples, boxes in zip(
                     self.patches.neurons, self.patches.examples, self.patches.boxes, strict=True
                 )

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from crayon_bench.errors import UserError, one_line
-from crayon_bench_plugins.annotation import agreement
+
 from crayon_bench_plugins.annotation.answers import (
     WORDS,
     Answer,
@@ -181,10 +181,10 @@ class Service:
         values = {"problem": problem, "name": name, "asks_name": asks_name, "asks_token": asks_token}
         return self._page("start", status, **values)
 
-    def _page(self, name: str, status: int = 200, **values: Any) -> Response:
+    def _page(self, template: str, status: int = 200, /, **values: Any) -> Response:
         m = self.material
         shared = {"task": m.task.value, "title": m.title, "standin": m.standin, "asked": len(self.desk.ids)}
-        return HTMLResponse(self.templates[name].render(**shared, **values), status)
+        return HTMLResponse(self.templates[template].render(**shared, **values), status)
 
     async def sign_in(self, request: Request) -> Response:
         """Take a name and a token."""
