@@ -52,6 +52,8 @@ _MOST_AHEAD = 8
 _LONGEST = 24 * 3600.0
 """Seconds that a page may say a question was on display."""
 _SHOWN_DISAGREEMENTS = 200
+_LONG_NAME = 14
+"""Characters of a class's name from which on it gets two lines, on every page, so that nothing moves."""
 
 
 @dataclass
@@ -173,6 +175,7 @@ class Service:
             fixed=self.annotator is not None and self.keys.token is None,
             digest=self.desk.manifest.digest[:16],
             kind=self.material.kind,
+            long=max(map(len, self.material.class_names)) > _LONG_NAME,
         )
 
     def start(self, problem: str | None, status: int = 200, name: str = "") -> Response:

@@ -349,7 +349,8 @@ byId("help-close").addEventListener("click", () => help.close());
 function openHelp() {
   shownAt = null; // who reads does not look at the question
   help.showModal();
-  byId("help-close").focus();
+  byId("help-close").focus({ preventScroll: true });
+  help.scrollTop = 0;
 }
 
 help.addEventListener("close", () => {
