@@ -2,9 +2,9 @@
 
 ::
 
-    DIR/TASK/questions.json         what is asked: data set, model, and per question its id and the hash of what is shown
-    DIR/TASK/SLUG.jsonl             one annotator's answers and undos, a line each, in the order in which they were given
-    DIR/masks/files/SLUG/SHA.png    the masks that were painted
+    DIR/TASK/questions.json        what is asked: data set, model, and per question its id and the hash of what is shown
+    DIR/TASK/SLUG.jsonl            one annotator's answers and undos, a line each, in the order in which they were given
+    DIR/masks/files/SLUG/SHA.png   the masks that were painted
 
 A line counts once its newline is on the disk. What comes after the last newline is torn: a writer was killed, or the
 disk was full, before it acknowledged that answer. Opening the file for writing sets it aside. Skipped, maybe and never
@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -238,8 +238,7 @@ class Manifest(BaseModel):
 # events
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One line: an answer, or (``undoes`` is a number) an undo of the answer with that number.
 
     n: running number in the file, from 1. example: the question's id. answer: None for an undo. shown_at, answered_at:
@@ -300,8 +299,7 @@ def is_word(answer: Answer | None) -> bool:
 def _time(value: Any, name: str) -> str:
     if type(value) is not str or not _TIME.fullmatch(value):
         raise ValueError(f"{name} must be a time such as 2026-01-31T09:30:00.000Z")
-    datetime.fromisoformat(value)
-    return value
+    return value  # whether there is such a day is seen when the seconds are computed
 
 
 def _parse(text: str, n: int, manifest: Manifest, annotator: str) -> Event:
@@ -326,6 +324,7 @@ def _parse(text: str, n: int, manifest: Manifest, annotator: str) -> Event:
         return Event(n, example, answer, _time(line["shown_at"], "shown_at"), at, via)
     if line["op"] != "undo" or type(line["undoes"]) is not int:
         raise ValueError("'op' must be answer, or undo with the number that it 'undoes'")
+    datetime.fromisoformat(at)
     return Event(n, example, None, None, at, via, line["undoes"])
 
 
