@@ -6,6 +6,7 @@ _HERE = "crayon_bench_plugins.annotation"
 
 annotate = LazyGroup(
     "annotate",
+    closed=True,
     help="Let people answer, and look at what they answered.",
     lazy={
         "agreement": (f"{_HERE}.commands:agreement", "How far annotators agree, and where they do not."),
