@@ -33,6 +33,7 @@ from crayon_bench_plugins.annotation.answers import (
     Vote,
     is_word,
     majority,
+    to_cell,
 )
 
 Array = NDArray[Any]
@@ -157,7 +158,7 @@ def _drawings(found: Agreement, votes: Mapping[str, Sequence[Vote]], read_mask: 
         means.append(float(np.mean(list(here.values()))))
         if means[-1] < 1:
             answers = {
-                vote.annotator: str(vote.answer) if is_word(vote.answer) else _drawing(vote)
+                vote.annotator: to_cell(found.task, vote.annotator, vote.answer)
                 for vote in given
                 if vote.answer != SKIP
             }
@@ -165,10 +166,6 @@ def _drawings(found: Agreement, votes: Mapping[str, Sequence[Vote]], read_mask: 
     found.questions = len(means)
     found.iou = float(np.mean(means)) if means else None
     found.pairs = [Pair(a, b, len(each), iou=float(np.mean(each))) for (a, b), each in sorted(overlaps.items())]
-
-
-def _drawing(vote: Vote) -> str:
-    return "mask" if isinstance(vote.answer, str) else ",".join(map(str, vote.answer))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
