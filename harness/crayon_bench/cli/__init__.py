@@ -21,9 +21,13 @@ INTERRUPTED = 130
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used: name → (``module:attribute``, summary)."""
 
-    def __init__(self, *arguments: object, lazy: dict[str, tuple[str, str]], **keywords: object) -> None:
+    def __init__(
+        self, *arguments: object, lazy: dict[str, tuple[str, str]], closed: bool = False, **keywords: object
+    ) -> None:
+        """*closed*: a group of its own, to which the hook ``add_commands`` adds nothing."""
         super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
         self.lazy = lazy
+        self.closed = closed
 
     def register(self, name: str, target: str, summary: str) -> None:
         """Add a command; the first to claim a name has it."""
@@ -64,6 +68,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def _ask_plugins(self) -> None:
+        if self.closed:
+            return
         call_hooks("add_commands", register=self.register)
 
 

@@ -25,6 +25,7 @@ def oracle() -> None:
 @store_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--oracle", "name", default="simulated", show_default=True, metavar="NAME", help="Who is asked.")
+@click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="Recorded answers, as in run.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
 @click.option("--patches", type=click.IntRange(1, 1000), help="Patches per neuron. Default: the protocol's.")
 @set_option
@@ -38,6 +39,7 @@ def stats(
     store: Path,
     device: str,
     name: str,
+    answers: Path | None,
     weights: Path | None,
     patches: int | None,
     sets: tuple[str, ...],
@@ -66,6 +68,7 @@ def stats(
         data_root=data_root,
         source=Source(source),
         oracle=name,
+        answers=answers,
         sets=sets,
         weights=weights,
         device=device,

@@ -2,9 +2,9 @@
 
 ::
 
-    DIR/TASK/questions.json         what is asked: data set, model, and per question its id and the hash of what is shown
-    DIR/TASK/SLUG.jsonl             one annotator's answers and undos, a line each, in the order in which they were given
-    DIR/masks/files/SLUG/SHA.png    the masks that were painted
+    DIR/TASK/questions.json        what is asked: data set, model, and per question its id and the hash of what is shown
+    DIR/TASK/SLUG.jsonl            one annotator's answers and undos, a line each, in the order in which they were given
+    DIR/masks/files/SLUG/SHA.png   the masks that were painted
 
 A line counts once its newline is on the disk. What comes after the last newline is torn: a writer was killed, or the
 disk was full, before it acknowledged that answer. Opening the file for writing sets it aside. Skipped, maybe and never
@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -238,8 +238,7 @@ class Manifest(BaseModel):
 # events
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One line: an answer, or (``undoes`` is a number) an undo of the answer with that number.
 
     n: running number in the file, from 1. example: the question's id. answer: None for an undo. shown_at, answered_at:
@@ -297,11 +296,17 @@ def is_word(answer: Answer | None) -> bool:
     return isinstance(answer, str) and len(answer) < 64
 
 
+def to_cell(task: Task, annotator: str, answer: Answer) -> str:
+    """Return an answer as tables have it: the word, the box as four numbers, or the mask's path in the folder."""
+    if isinstance(answer, tuple):
+        return " ".join(map(str, answer))
+    return answer if is_word(answer) else f"{task}/files/{slug_of(annotator)}/{answer}.png"
+
+
 def _time(value: Any, name: str) -> str:
     if type(value) is not str or not _TIME.fullmatch(value):
         raise ValueError(f"{name} must be a time such as 2026-01-31T09:30:00.000Z")
-    datetime.fromisoformat(value)
-    return value
+    return value  # whether there is such a day is seen when the seconds are computed
 
 
 def _parse(text: str, n: int, manifest: Manifest, annotator: str) -> Event:
@@ -326,6 +331,7 @@ def _parse(text: str, n: int, manifest: Manifest, annotator: str) -> Event:
         return Event(n, example, answer, _time(line["shown_at"], "shown_at"), at, via)
     if line["op"] != "undo" or type(line["undoes"]) is not int:
         raise ValueError("'op' must be answer, or undo with the number that it 'undoes'")
+    datetime.fromisoformat(at)
     return Event(n, example, None, None, at, via, line["undoes"])
 
 
@@ -484,7 +490,7 @@ class Answers:
 
     def mask_file(self, annotator: str, sha: str) -> Path:
         """Return where a mask is kept."""
-        return self.path / Task.MASKS / "files" / slug_of(annotator) / f"{sha}.png"
+        return self.path / to_cell(Task.MASKS, annotator, sha)
 
     def write_mask(self, annotator: str, mask: Bools) -> str:
         """Keep a mask, bool (H, W), as a PNG of 1 bit a pixel, and return the sha256 of the file: an answer.
@@ -554,10 +560,11 @@ def parse_mask(content: bytes, image_size: tuple[int, int], where: str) -> Bools
         raise UserError(f"{where}: not a mask: {error or type(error).__name__}") from None
 
 
-def replay(file: Path, manifest: Manifest) -> tuple[History | None, int, int]:
+def replay(file: Path, manifest: Manifest, events: list[Event] | None = None) -> tuple[History | None, int, int]:
     """Read an annotator's file. Returns what was said, the bytes of whole lines, and the bytes of the file.
 
-    None if there is no whole line. Raises UserError, naming file and line, for a whole line that is broken.
+    None if there is no whole line. *events* takes every line. Raises UserError, naming file and line, for a whole line
+    that is broken.
     """
     try:
         if file.stat().st_size > LARGEST_FILE:
@@ -574,7 +581,10 @@ def replay(file: Path, manifest: Manifest) -> tuple[History | None, int, int]:
             text = line.decode("utf-8")
             if history is None:
                 history = History(_whose(text, file))
-            history.add(_parse(text, number, manifest, history.annotator))
+            event = _parse(text, number, manifest, history.annotator)
+            history.add(event)
+            if events is not None:
+                events.append(event)
         except KeyError as error:
             raise UserError(f"{file}, line {number}: broken: there is no {error}", _MEND) from None
         except (ValueError, TypeError, RecursionError, UserError) as error:
@@ -688,11 +698,6 @@ class Recorder:
                 n = self.history.length + 1
                 self._append(Event(n, last.example, None, None, at, Via(via).value, undoes=last.n))
         return last
-
-    def add(self, event: Event) -> None:
-        """Record an event of another file, which must be numbered as the next one here."""
-        with self._turn:
-            self._append(event)
 
     def _append(self, event: Event) -> None:
         if self._descriptor is None:

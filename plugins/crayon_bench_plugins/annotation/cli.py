@@ -1,0 +1,17 @@
+"""``crayon-bench annotate``. A command's file is imported when it is used."""
+
+from crayon_bench.cli import LazyGroup
+
+_HERE = "crayon_bench_plugins.annotation"
+
+annotate = LazyGroup(
+    "annotate",
+    closed=True,
+    help="Let people answer, and look at what they answered.",
+    lazy={
+        "agreement": (f"{_HERE}.commands:agreement", "How far annotators agree, and where they do not."),
+        "export": (f"{_HERE}.commands:export", "Write all answers to a table."),
+        "merge": (f"{_HERE}.commands:merge", "Put folders of answers together."),
+    },
+)
+"""``serve`` is added where the page is; see that module."""

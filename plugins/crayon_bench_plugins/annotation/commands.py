@@ -1,0 +1,157 @@
+"""``crayon-bench annotate export``, ``merge`` and ``agreement``."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crayon_bench.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from crayon_bench_plugins.annotation.agreement import Agreement
+
+_SHOWN = 20
+"""Conflicts that are named one by one."""
+
+_answers = click.option(
+    "--answers", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of recorded answers."
+)
+
+
+@click.command()
+@_answers
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
+def export(answers: Path, form: str, output: Path) -> None:
+    """Write all answers to a table: example, task, annotator, answer, shown_at, answered_at, via.
+
+    One row for each annotator and question; what was undone is not in it. The answer is yes, no, maybe or skip, a box
+    as top, left, bottom and right in pixels, or the path of a mask in DIR.
+    """
+    from crayon_bench.files import write_file
+    from crayon_bench_plugins.annotation.answers import Answers
+    from crayon_bench_plugins.annotation.tables import rows_of, to_csv, to_parquet
+
+    rows, remarks = rows_of(Answers.open(answers))
+    _remark(remarks)
+    try:
+        write_file(output, to_csv(rows) if form == "csv" else to_parquet(rows))
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+    click.echo(f"{output}: {len(rows):,} answers", err=True)
+
+
+@click.command()
+@click.option(
+    "--answers",
+    "folders",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of recorded answers; given several times.",
+)
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="New folder to write.")
+def merge(folders: tuple[Path, ...], output: Path) -> None:
+    """Put folders of answers together that ask the same questions; the folders stay as they are.
+
+    Answers that are in several folders count once. If one annotator answered a question differently in two of them,
+    the later answer counts, and is named.
+    """
+    from crayon_bench_plugins.annotation.merging import merge as put_together
+
+    merged = put_together(folders, output)
+    _remark(merged.remarks)
+    _remark(merged.conflicts[:_SHOWN])
+    if len(merged.conflicts) > _SHOWN:
+        click.echo(f"… and {len(merged.conflicts) - _SHOWN:,} more", err=True)
+    for task, people in merged.annotators.items():
+        click.echo(f"{output}: {task}: {merged.answers[task]:,} answers of {people} annotators", err=True)
+    if merged.conflicts:
+        click.echo(f"{len(merged.conflicts):,} questions were answered differently by the same annotator", err=True)
+
+
+@click.command()
+@_answers
+@click.option("--task", "name", metavar="TASK", help="maps, neurons, boxes or masks. Default: all that there are.")
+@click.option(
+    "--show", type=click.IntRange(0), default=20, show_default=True, metavar="N", help="Disagreements to list."
+)
+def agreement(answers: Path, name: str | None, show: int) -> None:
+    """Print how far annotators agree, on questions with two answers or more, and where they do not.
+
+    Percent agreement, Krippendorff's alpha, Gwet's AC1, and Cohen's kappa of each pair; of boxes and masks, the mean
+    overlap (intersection over union). Skips are no answers.
+    """
+    from crayon_bench.errors import did_you_mean
+    from crayon_bench_plugins.annotation.agreement import agreement as measure
+    from crayon_bench_plugins.annotation.answers import Answers, Task, votes_of
+
+    folder = Answers.open(answers)
+    if name is not None and name not in list(Task):
+        raise UserError(f"--task {name}: there is no such task", did_you_mean(name, Task))
+    for task in folder.tasks() if name is None else [Task(name)]:
+        manifest = folder.manifest(task)
+        histories, remarks = folder.histories(task, manifest)
+        _remark(remarks)
+        found = measure(
+            task,
+            votes_of(histories),
+            lambda vote, size=manifest.image_size: folder.read_mask(vote.annotator, str(vote.answer), size),
+        )
+        _print(found, show)
+
+
+def _print(found: "Agreement", show: int) -> None:
+    from tabulate import tabulate
+
+    judged = found.task.judged
+    click.echo(f"{found.task}: {found.questions:,} questions with two answers or more")
+    words = list(next(iter(found.counts.values()), {}))
+    counts = [(name, *tally.values()) for name, tally in found.counts.items()]
+    click.echo(tabulate(counts, headers=["annotator", *words], tablefmt="simple", disable_numparse=True))
+    if judged:
+        click.echo(
+            f"\npercent agreement {_number(found.percent, percent=True)}, Krippendorff's alpha"
+            f" {_number(found.alpha)}, Gwet's AC1 {_number(found.ac1)}"
+        )
+    else:
+        click.echo(f"\nmean overlap (IoU) {_number(found.iou)}")
+    if found.pairs:
+        heads = ["", "", "questions", *(["agree", "Cohen's kappa"] if judged else ["mean IoU"])]
+        rows = [
+            (p.first, p.second, f"{p.questions:,}", *(_pair(p.percent, p.kappa) if judged else [_number(p.iou)]))
+            for p in found.pairs
+        ]
+        click.echo("\n" + tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+    if found.disputed and show:
+        said = [
+            (
+                one_line(one.example, 60),
+                _number(one.agreed, percent=judged),
+                "; ".join(f"{who}: {answer}" for who, answer in one.answers.items()),
+                *([one.outcome] if judged else []),
+            )
+            for one in found.disputed[:show]
+        ]
+        heads = ["question", "agree" if judged else "IoU", "answers", *(["counts as"] if judged else [])]
+        click.echo("\n" + tabulate(said, headers=heads, tablefmt="simple", disable_numparse=True))
+        if (more := len(found.disputed) - show) > 0:
+            click.echo(f"… and {more:,} more")
+    click.echo("")
+
+
+def _pair(percent: float | None, kappa: float | None) -> list[str]:
+    return [_number(percent, percent=True), _number(kappa)]
+
+
+def _number(value: float | None, *, percent: bool = False) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.1%}" if percent else f"{value:.3f}"
+
+
+def _remark(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(one_line(line), err=True)

@@ -1,0 +1,324 @@
+"""The human oracle: what people have answered, from a folder that ``crayon-bench annotate`` wrote."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from crayon_bench.dataset import Dataset, Evidence, Found
+from crayon_bench.errors import UserError
+from crayon_bench.feedback import FeedbackKind, Verdict
+from crayon_bench.oracle import Bools, Boxes, FeedbackOracle, Floats, Groups, Ints, Masks, Patches, Verdicts
+from crayon_bench.parameters import Parameters
+from crayon_bench_plugins.annotation.answers import (
+    MAYBE,
+    NO,
+    SKIP,
+    YES,
+    Answers,
+    Manifest,
+    Task,
+    Vote,
+    is_drawn,
+    is_word,
+    majority,
+    majority_mask,
+    map_hash,
+    median_box,
+    neuron_id,
+    patches_hash,
+    votes_of,
+)
+
+TASKS = {
+    FeedbackKind.MAP_VERDICT: Task.MAPS,
+    FeedbackKind.NEURON_VERDICT: Task.NEURONS,
+    FeedbackKind.BOX: Task.BOXES,
+    FeedbackKind.RELEVANT_MASK: Task.MASKS,
+    FeedbackKind.IRRELEVANT_MASK: Task.MASKS,
+}
+"""Where each kind of question is answered. What does not matter is what was not painted."""
+
+_VERDICTS = {YES: Verdict.YES, NO: Verdict.NO, MAYBE: Verdict.MAYBE}
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """One task of a folder: its questions, and the votes on each."""
+
+    manifest: Manifest
+    votes: dict[str, list[Vote]]
+    torn: int
+
+
+class HumanParameters(Parameters):
+    """What becomes of answers about something else than is asked about."""
+
+    misfit: Literal["leave", "use"] = Field(
+        default="leave",
+        description="leave: an answer about another map or other patches than the run's is not used, the question stays"
+        " unasked; use: it is used all the same. A warning counts them either way",
+    )
+
+
+class HumanOracle(FeedbackOracle):
+    """Answers as people did, from recorded answers (``--answers DIR``).
+
+    Examples are matched by their names, neurons by their numbers. Several annotators' answers become one: the majority
+    of yes, no and maybe, a tie is maybe; of boxes the median of each side, of masks the pixels that more than half have
+    painted, if more people drew one than said maybe. A question that nobody answered, or that all skipped, is unasked:
+    it is not answered and not counted. Of boxes and masks, maybe is no answer either.
+
+    An answer is about what was shown. Maps and patches of another model, such as another seed's, differ from those:
+    whoever said yes to one map said nothing about the other. Such answers are left unasked unless ``misfit`` is
+    ``use``, and a run none of whose answers fits fails. Boxes and masks are about the image and fit every model.
+
+    Groups are not asked of people.
+    """
+
+    name = "human"
+    title = "human"
+    summary = "recorded answers of people (--answers DIR)"
+    version = 1
+    reads_answers = True
+    Parameters = HumanParameters
+    parameters: HumanParameters
+
+    def __init__(self, parameters: HumanParameters, *, seed: int) -> None:
+        super().__init__(parameters, seed=seed)
+        self._recorded: dict[Task, _Recorded] = {}
+        self._paid: set[tuple[Task, str]] = set()
+
+    @classmethod
+    def fingerprint(cls, answers: Path) -> str:
+        """Return a hash of what counts in *answers*: questions, and per question what was answered in what time.
+
+        Neither the order of files and lines, nor what was undone, nor who said it. Masks are read and checked.
+        """
+        sums = hashlib.sha256(b"human answers 1\n")
+        for task, recorded in read_all(answers).items():
+            sums.update(f"{task} {recorded.manifest.digest}\n".encode())
+            for example in sorted(recorded.votes):
+                given = sorted(
+                    [json.dumps(vote.answer), round(1000 * vote.event.seconds)] for vote in recorded.votes[example]
+                )
+                sums.update(json.dumps([example, given]).encode() + b"\n")
+        return sums.hexdigest()
+
+    def unable(self, kind: FeedbackKind, dataset: type[Dataset], found: Found) -> str | None:
+        """Return why nobody answered this *kind* of question. Raises UserError for answers about another data set."""
+        task = TASKS.get(kind)
+        if task is None:
+            return "groups are not asked of people"
+        if self.answers is None:
+            return "there are no recorded answers"
+        recorded = read_all(self.answers)
+        for one in recorded.values():
+            self._check_data(one.manifest, {"name": dataset.name, "source": found.source, "content": found.content})
+        if task not in recorded:
+            return f"no answers about {task} are recorded in {self.answers.name}"
+        if all(vote.answer == SKIP for votes in recorded[task].votes.values() for vote in votes):
+            return f"nobody has answered a question about {task} in {self.answers.name}"
+        return None
+
+    def available(self, kind: FeedbackKind, numbers: Ints) -> Bools:
+        """Return what has a recorded answer: a budget is spent on that alone."""
+        task = TASKS.get(kind)
+        if task is None or self.answers is None:
+            return np.zeros(len(numbers), dtype=np.bool_)
+        votes = self._of(task).votes
+        answered = (lambda given: majority(_words(given)) is not None) if task.judged else is_drawn
+        there = [(given := votes.get(name)) is not None and answered(given) for name in self._names(kind, numbers)]
+        return np.array(there, dtype=np.bool_)
+
+    def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
+        """Return what people said about these maps."""
+        names = self._names(FeedbackKind.MAP_VERDICT, examples)
+        return self._judge(FeedbackKind.MAP_VERDICT, names, lambda i: map_hash(maps[i]))
+
+    def judge_neurons(self, patches: Patches, evidence: Evidence) -> Verdicts:
+        """Return what people said about these neurons."""
+        ids = self.situation.ids
+
+        def shown(i: int) -> str:
+            there = patches.examples[i] >= 0
+            return patches_hash([ids[example] for example in patches.examples[i][there]], patches.boxes[i][there])
+
+        return self._judge(
+            FeedbackKind.NEURON_VERDICT, self._names(FeedbackKind.NEURON_VERDICT, patches.neurons), shown
+        )
+
+    def boxes(self, examples: Ints, evidence: Evidence) -> Boxes:
+        """Return the boxes that people drew."""
+        values = np.zeros((len(examples), 4), dtype=np.int64)
+        answered = np.zeros(len(examples), dtype=np.bool_)
+        for i, drawn in self._drawn(FeedbackKind.BOX, examples):
+            values[i] = median_box([vote.answer for vote in drawn if isinstance(vote.answer, tuple)])
+            answered[i] = True
+        return Boxes(values, answered)
+
+    def relevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
+        """Return the masks that people painted."""
+        return self._masks(FeedbackKind.RELEVANT_MASK, examples)
+
+    def irrelevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
+        """Return what people did not paint."""
+        painted = self._masks(FeedbackKind.IRRELEVANT_MASK, examples)
+        return Masks(~painted.values & painted.answered[:, None, None], painted.answered)
+
+    def groups(self, examples: Ints, truth: Ints) -> Groups:
+        """Leave every question unanswered."""
+        return Groups(np.full(len(examples), -1, dtype=np.int64), np.zeros(len(examples), dtype=np.bool_))
+
+    # -- from votes to answers
+
+    def _judge(self, kind: FeedbackKind, names: Sequence[str], shown: Callable[[int], str]) -> Verdicts:
+        recorded = self._of(TASKS[kind])
+        values = np.full(len(names), Verdict.UNASKED, dtype=np.int8)
+        misfits = fits = 0
+        use = self.parameters.misfit == "use"
+        for i, name in enumerate(names):
+            given = recorded.votes.get(name)
+            if given is None:
+                continue
+            answer = majority(_words(given))
+            if answer is None:
+                self.warn(f"{TASKS[kind]} that were skipped by all who were asked, left unasked")
+                continue
+            if shown(i) == recorded.manifest.shown[name]:
+                fits += 1
+            else:
+                misfits += 1
+                if not use:
+                    continue
+            values[i] = _VERDICTS[answer]
+            self._pay(kind, name, [vote for vote in given if vote.answer != SKIP])
+        if misfits:
+            self._tell_misfits(TASKS[kind], recorded.manifest, misfits, fits)
+        return Verdicts(values)
+
+    def _tell_misfits(self, task: Task, manifest: Manifest, misfits: int, fits: int) -> None:
+        same = manifest.model == self.situation.model
+        what = "of this model, but shown otherwise or computed on another machine" if same else "of another model"
+        if not fits and self.parameters.misfit == "leave":
+            seed = "" if manifest.seed is None or same else f" (seed {manifest.seed}, protocol {manifest.protocol})"
+            raise UserError(
+                f"answers {self.answers}: none of {misfits} fits: they are about {task} {what}{seed}",
+                f"let people answer about this model's {task}, run the model that they saw, or use the answers all the"
+                " same with --set oracle.misfit=use",
+            )
+        become = "used all the same" if self.parameters.misfit == "use" else "left unasked"
+        self.warn(f"answers about {task} {what}, {become}", misfits)
+
+    def _masks(self, kind: FeedbackKind, examples: Ints) -> Masks:
+        folder = Answers(self._path)
+        size = self.situation.image_size
+        values = np.zeros((len(examples), *size), dtype=np.bool_)
+        answered = np.zeros(len(examples), dtype=np.bool_)
+        for i, drawn in self._drawn(kind, examples):
+            values[i] = majority_mask([folder.read_mask(vote.annotator, str(vote.answer), size) for vote in drawn])
+            answered[i] = True
+        return Masks(values, answered)
+
+    def _drawn(self, kind: FeedbackKind, examples: Ints) -> list[tuple[int, list[Vote]]]:
+        """Return the questions that are answered, by place, with the votes that count."""
+        recorded = self._of(TASKS[kind])
+        if recorded.manifest.image_size != self.situation.image_size:
+            height, width = recorded.manifest.image_size
+            raise UserError(
+                f"answers {self._path}: they are about images of {width} x {height} pixels, and this run's are"
+                f" {self.situation.image_size[1]} x {self.situation.image_size[0]}",
+                "run it with the parameters of the data set that people saw",
+            )
+        found = []
+        for i, name in enumerate(self._names(kind, examples)):
+            given = recorded.votes.get(name)
+            if given is None:
+                continue
+            if is_drawn(given):
+                found.append((i, [vote for vote in given if not is_word(vote.answer)]))
+                self._pay(kind, name, [vote for vote in given if vote.answer != SKIP])
+            elif all(vote.answer == SKIP for vote in given):
+                self.warn(f"{TASKS[kind]} that were skipped by all who were asked, left unasked")
+            else:
+                self.warn(f"{TASKS[kind]} of which people said maybe, left unasked")
+        return found
+
+    def _pay(self, kind: FeedbackKind, name: str, votes: Sequence[Vote]) -> None:
+        # Once for each question: that the same mask tells what matters and what does not took nobody more time.
+        if (TASKS[kind], name) not in self._paid:
+            self._paid.add((TASKS[kind], name))
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + sum(vote.event.seconds for vote in votes)
+
+    # -- the folder
+
+    @property
+    def _path(self) -> Path:
+        assert self.answers is not None
+        return self.answers
+
+    def _names(self, kind: FeedbackKind, numbers: Ints) -> list[str]:
+        if kind is FeedbackKind.NEURON_VERDICT:
+            return [neuron_id(number) for number in numbers.tolist()]
+        return [self.situation.ids[number] for number in numbers.tolist()]
+
+    def _of(self, task: Task) -> _Recorded:
+        if task not in self._recorded:
+            everything = read_all(self._path)
+            if task not in everything:
+                raise UserError(f"answers {self._path}: no answers about {task} are recorded there")
+            recorded = everything[task]
+            self._check_data(recorded.manifest, self.situation.dataset)
+            if recorded.torn:
+                self.warn("torn last lines of recorded answers, which do not count", recorded.torn)
+            self._recorded[task] = recorded
+        return self._recorded[task]
+
+    def _check_data(self, manifest: Manifest, dataset: Any) -> None:
+        for key in ("name", "source", "content"):
+            theirs, ours = manifest.dataset[key], str(dataset[key])
+            if theirs != ours:
+                raise UserError(
+                    f"answers {self.answers}: they are about other data: {key} {theirs[:64]}, not {ours[:64]}",
+                    "give the answers that belong to this data set, or run the data set that people saw",
+                )
+
+
+def _words(votes: Sequence[Vote]) -> list[str]:
+    return [str(vote.answer) for vote in votes]
+
+
+_last: tuple[Any, dict[Task, _Recorded]] | None = None
+
+
+def read_all(path: Path) -> dict[Task, _Recorded]:
+    """Return what is recorded in the folder, by task. Raises UserError, also if no question is answered."""
+    global _last
+    folder = Answers.open(path)
+    signature = (path.resolve(), _signature(folder))
+    if _last is not None and _last[0] == signature:  # many runs ask the same people
+        return _last[1]
+    recorded = {}
+    for task in folder.tasks():
+        manifest = folder.manifest(task)
+        histories, torn = folder.histories(task, manifest)
+        recorded[task] = _Recorded(manifest, votes_of(histories), len(torn))
+        for votes in recorded[task].votes.values():
+            for vote in votes:
+                if not is_word(vote.answer) and isinstance(vote.answer, str):
+                    folder.mask_content(vote.annotator, vote.answer)
+    if not any(one.votes for one in recorded.values()):
+        raise UserError(f"answers {path}: nobody has answered a question yet", "see crayon-bench annotate --help")
+    _last = (signature, recorded)
+    return recorded
+
+
+def _signature(folder: Answers) -> list[tuple[str, int, int]]:
+    files = [file for task in folder.tasks() for file in (folder.manifest_file(task), *folder.annotators(task))]
+    stats = [(str(file), file.stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
