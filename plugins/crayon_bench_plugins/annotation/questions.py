@@ -72,12 +72,13 @@ class Material:
         if self.maps is not None:
             asked = [(name, map_hash(one)) for name, one in zip(self.ids, self.maps, strict=True)]
         elif self.patches is not None:
-            asked = [
-                (neuron_id(int(number)), patches_hash([self.ids[e] if e >= 0 else "" for e in examples], boxes))
-                for number, examples, boxes in zip(
-                    self.patches.neurons, self.patches.examples, self.patches.boxes, strict=True
-                )
-            ]
+            asked = []
+            for number, examples, boxes in zip(
+                self.patches.neurons.tolist(), self.patches.examples, self.patches.boxes, strict=True
+            ):
+                there = examples >= 0
+                names = [self.ids[example] for example in examples[there]]
+                asked.append((neuron_id(number), patches_hash(names, boxes[there])))
         else:
             asked = [(name, image_hash(content, name)) for name in self.ids]
         k, radius = self.shown or (None, None)

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import logging
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from crayon_bench.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.desk import Desk
+    from crayon_bench_plugins.annotation.server import Service
 
 PORT = 8642
 SHORTEST_TOKEN = 8
@@ -171,13 +173,15 @@ def _check_address(host: str, names: tuple[str, ...], token: str | None) -> None
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise UserError(f"--token: too short, expected at least {SHORTEST_TOKEN} characters")
     if token is None and not loopback:
-        raise UserError(f"--host {host}: others can reach this address", "add --token WORD, which the page then asks for")
+        raise UserError(
+            f"--host {host}: others can reach this address", "add --token WORD, which the page then asks for"
+        )
     if token is None and names:
         raise UserError(f"--allow-host {names[0]}: others can reach this page then", "add --token WORD")
 
 
 @contextlib.contextmanager
-def bound(host: str, port: int) -> "contextlib.AbstractContextManager[socket.socket]":  # type: ignore[misc]
+def bound(host: str, port: int) -> Iterator[socket.socket]:
     """Give a socket that listens at *host* and *port*. Raises UserError if that cannot be."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -196,7 +200,7 @@ def bound(host: str, port: int) -> "contextlib.AbstractContextManager[socket.soc
                     f"--port {port}: another program listens there", "choose another, or --port 0 for any"
                 ) from None
             raise UserError(f"--host {host} --port {port}: {error.strerror or error}") from None
-        yield listener  # type: ignore[misc]
+        yield listener
 
 
 class _OneLine(logging.Formatter):
@@ -204,7 +208,7 @@ class _OneLine(logging.Formatter):
         return one_line(f"{record.levelname.capitalize()}: {record.getMessage()}")
 
 
-def run(service: "Service", listener: socket.socket, hosts: tuple[str, ...]) -> None:  # type: ignore[name-defined]  # noqa: F821
+def run(service: "Service", listener: socket.socket, hosts: tuple[str, ...]) -> None:
     """Serve until Ctrl-C."""
     import uvicorn
 

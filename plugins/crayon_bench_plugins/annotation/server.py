@@ -5,11 +5,10 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,7 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from crayon_bench.errors import UserError, one_line
-
+from crayon_bench_plugins.annotation.agreement import agreement as measure
 from crayon_bench_plugins.annotation.answers import (
     WORDS,
     Answer,
@@ -32,6 +31,7 @@ from crayon_bench_plugins.annotation.answers import (
     Via,
     check_answer,
     is_word,
+    votes_of,
 )
 from crayon_bench_plugins.annotation.desk import AHEAD, Desk, Seat
 from crayon_bench_plugins.annotation.doors import App, Doors, Keys, RefusedError
@@ -217,11 +217,30 @@ class Service:
         """Return the page on where annotators agree."""
         if (seat := self.seat(request)) is None:
             return RedirectResponse("/", 303)
+        # In the one thread that draws: it may take a while, and nobody's answers should wait for it.
         found = await asyncio.get_running_loop().run_in_executor(self.drawing, self._agreement)
         return self._page("agreement", annotator=seat.name, **found)
 
     def _agreement(self) -> dict[str, Any]:
-        raise NotImplementedError
+        desk, answers = self.desk, self.desk.answers
+        votes = votes_of(desk.histories())
+        size = self.material.image_size
+        try:
+            found = measure(self.task, votes, lambda vote: answers.read_mask(vote.annotator, str(vote.answer), size))
+        except UserError as error:
+            raise RefusedError(503, str(error)) from None
+        shown = [
+            {
+                "example": one.example,
+                "agreed": one.agreed,
+                "outcome": one.outcome,
+                "place": (place := desk.place.get(one.example)),
+                "question": None if place is None else self.question(place),
+                "votes": [(vote.annotator, vote.answer) for vote in votes[one.example]],
+            }
+            for one in found.disputed[:_SHOWN_DISAGREEMENTS]
+        ]
+        return {"found": found, "shown": shown, "judged": self.task.judged, "height": size[0], "width": size[1]}
 
     async def file(self, request: Request) -> Response:
         """Return a file of the page."""
@@ -323,7 +342,7 @@ def _number(text: str) -> int | None:
 
 def _via(body: dict[str, Any]) -> Via:
     try:
-        return Via(body.get("via"))
+        return Via(str(body.get("via")))
     except ValueError:
         raise RefusedError(400, "'via' must be key, pointer or touch") from None
 
