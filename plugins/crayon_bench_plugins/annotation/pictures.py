@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crayon_bench_plugins.annotation.questions import Material
+from crayon_bench_plugins.annotation.material import Material
 
 _STOPS = np.array(
     [

@@ -6,7 +6,7 @@ import binascii
 import json
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -35,8 +35,8 @@ from crayon_bench_plugins.annotation.answers import (
 )
 from crayon_bench_plugins.annotation.desk import AHEAD, Desk, Seat
 from crayon_bench_plugins.annotation.doors import App, Doors, Keys, RefusedError
+from crayon_bench_plugins.annotation.material import Material
 from crayon_bench_plugins.annotation.pictures import Pictures
-from crayon_bench_plugins.annotation.questions import Material
 
 STATIC = {
     "annotate.css": "text/css",
@@ -52,6 +52,8 @@ _MOST_AHEAD = 8
 _LONGEST = 24 * 3600.0
 """Seconds that a page may say a question was on display."""
 _SHOWN_DISAGREEMENTS = 200
+_MOST_DRAWN = 16
+"""Questions whose pictures wait to be drawn ahead."""
 _LONG_NAME = 14
 """Characters of a class's name from which on it gets two lines, on every page, so that nothing moves."""
 
@@ -76,6 +78,7 @@ class Service:
         folder = files("crayon_bench_plugins.annotation") / "static"
         self.static = {name: (folder / name).read_bytes() for name in STATIC}
         self.drawing = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._drawn: dict[int, Future[None]] = {}
 
     @property
     def task(self) -> Task:
@@ -127,9 +130,10 @@ class Service:
 
     def state(self, seat: Seat, want: int = AHEAD) -> dict[str, Any]:
         """Return an annotator's questions in hand and their progress."""
+        before = set(seat.held)
         places = self.desk.hand_out(seat, want)
         progress = self.desk.progress(seat)
-        self.prepare(places[-2:])
+        self.prepare([place for place in places if place not in before])
         return {
             "questions": [self.question(place) for place in places],
             "given": progress.given,
@@ -142,11 +146,17 @@ class Service:
         }
 
     def prepare(self, places: list[int]) -> None:
-        """Draw the pictures of questions that will be asked for soon, while there is nothing else to draw."""
-        if self.drawing._work_queue.qsize() < 2 * _MOST_AHEAD:
-            for place in places:
-                for url in self.question(place)["pictures"]:
-                    self.drawing.submit(self.picture, place, url)
+        """Draw the pictures of questions that will be asked for soon, unless there is much to draw already."""
+        for place in places:
+            if self._drawn.get(place) is None and len(self._drawn) < _MOST_DRAWN:
+                self._drawn[place] = self.drawing.submit(self._draw_all, place)
+
+    def _draw_all(self, place: int) -> None:
+        try:
+            for kind in self.question(place)["pictures"]:
+                self.picture(place, kind)
+        finally:
+            self._drawn.pop(place, None)
 
     def picture(self, place: int, kind: str) -> bytes:
         """Return a question's picture as PNG."""
@@ -236,7 +246,8 @@ class Service:
                 "outcome": one.outcome,
                 "place": (place := desk.place.get(one.example)),
                 "question": None if place is None else self.question(place),
-                "votes": [(vote.annotator, vote.answer) for vote in votes[one.example]],
+                "said": [(v.annotator, v.answer) for v in votes[one.example] if isinstance(v.answer, str)],
+                "drawn": [(v.annotator, v.answer) for v in votes[one.example] if not isinstance(v.answer, str)],
             }
             for one in found.disputed[:_SHOWN_DISAGREEMENTS]
         ]
