@@ -38,7 +38,7 @@ AHEAD = 4
 """Questions that an annotator has in hand: the one shown, and those that are loaded already."""
 MOST_SEATS = 200
 """Annotators of one server. Each of them keeps a file open."""
-_WRITERS = 8
+_WRITERS = 32
 """Answers that are put on the disk at the same time."""
 
 T = TypeVar("T")

@@ -50,6 +50,9 @@ async function ask(path, body) {
 }
 
 function takeIn(reply) {
+  // What the same annotator has answered in another tab is not asked here again.
+  const inHand = new Set(reply.questions.map((question) => question.place));
+  queue = queue.filter((item) => inHand.has(item.question.place));
   const known = new Set([...done, ...queue.map((item) => item.question.place)]);
   if (current) known.add(current.question.place);
   for (const question of reply.questions) {

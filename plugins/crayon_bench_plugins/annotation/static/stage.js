@@ -3,6 +3,7 @@
 import { makeBox } from "./box.js";
 import { makeMask } from "./mask.js";
 
+const OWN = /^([a-z[\]]|Delete|Backspace)$/;
 const SMALL = 100; // images of fewer pixels a side are shown in squares, not blurred
 
 export function makeStage(task, page) {
@@ -34,7 +35,8 @@ export function makeStage(task, page) {
       place.replaceChildren(words);
       facts({ true: "–", predicted: "–" });
     },
-    key: (event, name, onControl) => (key && key(name)) || (!onControl && tool.key(event, name)),
+    // Arrows, Space and Enter on a slider or a button are its own.
+    key: (event, name, onControl) => (key && key(name)) || ((!onControl || OWN.test(name)) && tool.key(event, name)),
     ready: () => tool.ready(),
     answer: () => tool.answer(),
     canUndo: () => tool.canUndo(),
