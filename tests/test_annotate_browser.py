@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotation_site import SIZE, Client, Site
 
+from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers import Answers, Task
 
 api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (pip install playwright)")
@@ -121,7 +121,8 @@ def served(*options: str):
 
 def test_a_hundred_maps_by_keyboard_are_what_a_run_is_told(browser, screenshots, cli):
     given: dict[str, dict[str, str]] = {"Anna": {}, "Bo": {}}
-    with served("--task", "maps", "--overlap", "0.1", "--store", "store", "--answers", "answers") as (url, said):
+    options = ["--task", "maps", "--overlap", "0.1", "--store", "store", "--answers", "answers"]
+    with served(*options) as (url, said):  # noqa: SIM117
         with page_of(browser, url, "Anna") as anna, page_of(browser, url, "Bo", PHONE) as bo:
             anna.wait_for_selector("dialog[open]")
             anna.screenshot(path=screenshots / "annotate-guide.png")
@@ -317,7 +318,8 @@ def test_masks_are_painted_erased_and_saved(browser, screenshots, tmp_path):
 
 def test_neurons_are_what_a_run_is_told(browser, screenshots, cli):
     given = {}
-    with served("--task", "neurons", "--annotator", "Ada", "--store", "store", "--answers", "a", "--limit", "12") as (url, _):
+    options = ["--task", "neurons", "--annotator", "Ada", "--store", "store", "--answers", "a", "--limit", "12"]
+    with served(*options) as (url, _):  # noqa: SIM117
         with page_of(browser, url, None) as page:  # the page does not ask who it is
             begin(page)
             for key in "ynmynn":

@@ -106,19 +106,21 @@ def serve(
     """
     check_installed()
     _check_address(host, names, token)
+    from crayon_bench_plugins.annotation.answers import check_name
+
+    annotator = None if annotator is None else check_name(annotator)
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
         from crayon_bench.dataset import Source
         from crayon_bench.plan import Options
         from crayon_bench.plugins import Kind, Registry
         from crayon_bench.store import Store
-        from crayon_bench_plugins.annotation.answers import Answers, Task, check_name
+        from crayon_bench_plugins.annotation.answers import Answers, Task
         from crayon_bench_plugins.annotation.desk import Desk
         from crayon_bench_plugins.annotation.doors import Keys
         from crayon_bench_plugins.annotation.pictures import Pictures
         from crayon_bench_plugins.annotation.questions import gather
         from crayon_bench_plugins.annotation.server import Service
 
-        annotator = None if annotator is None else check_name(annotator)
         registry = Registry(plugin_files)
         options = Options(
             datasets=[dataset],
