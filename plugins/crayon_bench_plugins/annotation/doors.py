@@ -111,15 +111,20 @@ class Doors:
                 raise RefusedError(413, f"more than {self.largest} bytes")
 
     def _bounded(self, scope: MutableMapping[str, Any], receive: Receive) -> Receive:
-        size, until = 0, time.monotonic() + _PATIENCE
+        size, until, complete = 0, time.monotonic() + _PATIENCE, False
 
         async def bounded() -> Message:
-            nonlocal size
+            nonlocal size, complete
+            if complete:
+                return await receive()
             try:
                 async with asyncio.timeout(max(0.0, until - time.monotonic()) if scope["method"] == "POST" else None):
                     message = await receive()
             except TimeoutError:
                 raise RefusedError(408, "the request did not come to an end") from None
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "the request did not come to an end")
+            complete = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > self.largest:
                 raise RefusedError(413, f"more than {self.largest} bytes")

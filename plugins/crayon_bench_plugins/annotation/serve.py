@@ -224,7 +224,7 @@ def run(service: "Service", listener: socket.socket, hosts: tuple[str, ...]) -> 
     config = uvicorn.Config(
         make_app(service, hosts),
         log_config=None,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
