@@ -33,6 +33,12 @@ METHODS = {
 TITLES = {"celeba": "Biased CelebA", "waterbirds": "Waterbirds"}
 
 
+def limit(size: float, strategy: str = "random", version: int = 1) -> dict:
+    """The budget of a record: a number of questions, or a share."""
+    what = {"share": size} if isinstance(size, float) else {"questions": size}
+    return {**what, "strategy": {"name": strategy, "version": version}}
+
+
 def record(method: str, seed: int, acc: float | None, **changes) -> Record:
     title, feedback, baseline, kinds = METHODS.get(method, (method.title(), "None", False, []))
     source = changes.pop("source", "real")
@@ -40,7 +46,8 @@ def record(method: str, seed: int, acc: float | None, **changes) -> Record:
         "dataset": {"name": changes.pop("dataset", "decoymnist"), "source": source},
         "protocol": {"name": changes.pop("protocol", "paper")},
         "method": {"name": method, "parameters": changes.pop("parameters", {})},
-        "oracle": {"name": "simulated"},
+        "oracle": {"name": changes.pop("oracle", "simulated")},
+        "budget": changes.pop("budget", None),
         "seed": seed,
     }
     values = {
@@ -482,12 +489,12 @@ Biased CelebA (real data), protocol paper, 3 seeds; Waterbirds (real data), prot
   [a] Train More: the paper prints the same worst-group accuracy, 18.69, for both data sets of Table 1: probably a slip for one of them
   [b] Train More on Waterbirds: failed for seed 2: OSError: gone
   ★ best, ☆ second best of this column.
-  Biased CelebA: Mean ± sample standard deviation over 3 seeds. #FB: answers that were counted. Setting 6bcebc60.
+  Biased CelebA: Mean ± sample standard deviation over 3 seeds. #FB: answers that were counted. Setting 9bb0d8f0.
   Published (paper): Towards Mitigating Spurious Correlations in Image Classifiers with Simple Yes-no Feedback (CRAYON), anonymous
 submission to ICML, Table 1
   Published (final): README of the public CRAYON repository, for the later full paper, 2024
   Published numbers (final) are for protocol paper-final; no row here is of it.
-  Waterbirds: Mean ± sample standard deviation over 3 seeds. #FB: answers that were counted. Setting 1cc7aaca.
+  Waterbirds: Mean ± sample standard deviation over 3 seeds. #FB: answers that were counted. Setting 506b8d91.
   Worst group: the one that most often had the lowest accuracy, the number of its test examples, and in how many of the seeds; tied: another
 one was as often.
   Seconds: mean over seeds of the method's own refine step and of making what it shares with other methods, such as maps, whichever of them

@@ -11,11 +11,16 @@ from crayon_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from crayon_bench_leaderboards.baseline import Cell
+    from crayon_bench_leaderboards.board import Table
 
 
 @click.command()
 @store_option
-@click.option("--board", metavar="NAME|FILE", help="Which table. Default: every one that the store has runs for.")
+@click.option(
+    "--board",
+    metavar="NAME|FILE",
+    help="Which table; curve: a score against feedback. Default: every table that the store has runs for.",
+)
 @click.option(
     "--format",
     "form",
@@ -27,6 +32,15 @@ if TYPE_CHECKING:
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
 @click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
+@click.option(
+    "--price",
+    metavar="published|recorded|FILE",
+    help="Add person-hours and what was gained per person-hour, by these seconds per answer.",
+)
+@click.option("--metric", metavar="NAME", help="The score of --board curve. Default: worst_group_accuracy (wga).")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE.png|.svg", help="With --board curve: the picture to write."
+)
 def leaderboard(
     store: Path,
     board: str | None,
@@ -35,6 +49,9 @@ def leaderboard(
     source: str | None,
     protocol: str | None,
     statistics: bool,
+    price: str | None,
+    metric: str | None,
+    plot: Path | None,
 ) -> None:
     """Print a leaderboard of the runs in a store.
 
@@ -42,21 +59,31 @@ def leaderboard(
     settings gives several tables, newest first.
     """
     from crayon_bench.store import Store
+    from crayon_bench_leaderboards import curve
     from crayon_bench_leaderboards.board import boards_for, load_board, make_tables
+    from crayon_bench_leaderboards.price import load_price
     from crayon_bench_leaderboards.render import print_terminal, to_csv, to_json, to_latex, to_markdown, to_terminal
 
-    chosen = load_board(board) if board else None
+    _check_curve_options(board == curve.NAME, metric, plot)
+    chosen = load_board(board) if board and board != curve.NAME else None
+    paid = load_price(price) if price else None
     records = [
         record
         for record in Store.open(store).records()
         if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    tables = [table for b in ([chosen] if chosen else boards_for(records)) for table in make_tables(b, records)]
+    if board == curve.NAME:
+        tables = curve.curve_tables(records, metric, paid or load_price("published"))
+    else:
+        boards = [chosen] if chosen else boards_for(records)
+        tables = [table for b in boards for table in make_tables(b, records, price=paid)]
     if not tables:
         what = f"board {chosen.name} ({', '.join(chosen.datasets)})" if chosen else "any board"
         raise UserError(f"store {store}: there are no such runs for {what}", "see crayon-bench runs list")
     for table in tables:
         table.statistics = statistics
+    if plot is not None:
+        _plot(tables, plot)
     if form == "terminal" and output is None:
         for table in tables:
             print_terminal(table)
@@ -68,6 +95,32 @@ def leaderboard(
     _put(text, output)
     if output is not None:
         click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+
+
+def _check_curve_options(is_curve: bool, metric: str | None, plot: Path | None) -> None:
+    for name, value in (("--metric", metric), ("--plot", plot)):
+        if value is not None and not is_curve:
+            raise UserError(f"{name} {value}: is for --board curve alone")
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"--plot {plot}: expected a file name that ends with .png or .svg")
+
+
+def _plot(tables: "list[Table]", plot: Path) -> None:
+    """Write a picture of each table; where there are several, with data set and setting in its name."""
+    from crayon_bench.files import write_file
+    from crayon_bench_leaderboards.render.plot import draw_curve
+
+    drawn = {}
+    for table in tables:
+        section = table.sections[0]
+        name = f"{plot.stem}-{section.dataset}-{section.setting[:8]}{plot.suffix}"
+        drawn[plot if len(tables) == 1 else plot.with_name(name)] = draw_curve(table, plot.suffix.lower()[1:])
+    for path, picture in drawn.items():
+        try:
+            write_file(path, picture)
+        except OSError as error:
+            raise UserError(f"--plot {path}: cannot be written: {error.strerror or error}") from None
+        click.echo(f"{path}: written", err=True)
 
 
 def _put(text: str, output: Path | None) -> None:

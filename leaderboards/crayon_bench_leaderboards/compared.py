@@ -34,7 +34,9 @@ class RowStatistics:
     """Of one row and metric. per_run: seed → Wilson interval of that run. rank: shared by what cannot be told apart."""
 
     label: str
+    """With the budget, if there is one."""
     method: str
+    budget: str | None
     interval: Interval | None
     per_run: dict[int, Interval]
     to_original: Difference | None = None
@@ -87,7 +89,7 @@ def _row(row: Row, metric: str) -> RowStatistics:
     interval = bootstrap_mean([values[seed] for seed in sorted(values)])
     if interval is not None and metric in METRICS:  # of few seeds that differ, it would reach beyond what there can be
         interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 100.0))
-    return RowStatistics(row.label, row.method, interval, per_run)
+    return RowStatistics(row.title, row.method, row.budget, interval, per_run)
 
 
 def _run(groups: list[GroupCount], metric: str) -> Interval | None:

@@ -47,6 +47,7 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
         "dataset": row.dataset,
         "method": row.method,
         "label": row.label,
+        "budget": row.budget,
         "feedback": row.feedback,
         "feedback_count": {"total": row.feedback_total, "by_kind": row.feedback_by_kind},
         "metrics": {
