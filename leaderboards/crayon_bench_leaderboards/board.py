@@ -24,6 +24,8 @@ from crayon_bench_leaderboards.reading import read_model
 _HERE = files("crayon_bench_leaderboards")
 
 _SHORT = {"sample_accuracy": "Acc", "group_mean_accuracy": "MA", "worst_group_accuracy": "WGA"}
+CURVE = "curve"
+"""A board made of what was run, not of a file: :mod:`crayon_bench_leaderboards.curve`."""
 SHORT_NAMES = {short.lower(): name for name, short in _SHORT.items()}
 
 Detail = Literal["worst_group", "seconds", "memory"]
@@ -110,7 +112,7 @@ def load_board(name: str) -> Board:
     elif name in board_names():
         board = read_model(_HERE / "boards" / f"{name}.toml", Board, "--board")
     else:
-        raise UserError(f"--board {name}: there is no such board", did_you_mean(name, board_names()))
+        raise UserError(f"--board {name}: there is no such board", did_you_mean(name, [*board_names(), CURVE]))
     known = _reference_names()
     for reference in board.reference_names():  # here, so that the message names the file with the mistake
         if reference not in known:

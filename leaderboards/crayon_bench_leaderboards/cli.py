@@ -59,21 +59,21 @@ def leaderboard(
     settings gives several tables, newest first.
     """
     from crayon_bench.store import Store
-    from crayon_bench_leaderboards import curve
-    from crayon_bench_leaderboards.board import boards_for, load_board, make_tables
+    from crayon_bench_leaderboards.board import CURVE, boards_for, load_board, make_tables
+    from crayon_bench_leaderboards.curve import curve_tables
     from crayon_bench_leaderboards.price import load_price
-    from crayon_bench_leaderboards.render import print_terminal, to_csv, to_json, to_latex, to_markdown, to_terminal
+    from crayon_bench_leaderboards.render import print_terminal
 
-    _check_curve_options(board == curve.NAME, metric, plot)
-    chosen = load_board(board) if board and board != curve.NAME else None
+    _check_curve_options(board == CURVE, metric, plot)
+    chosen = load_board(board) if board and board != CURVE else None
     paid = load_price(price) if price else None
     records = [
         record
         for record in Store.open(store).records()
         if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    if board == curve.NAME:
-        tables = curve.curve_tables(records, metric, paid or load_price("published"))
+    if board == CURVE:
+        tables = curve_tables(records, metric, paid or load_price("published"))
     else:
         boards = [chosen] if chosen else boards_for(records)
         tables = [table for b in boards for table in make_tables(b, records, price=paid)]
@@ -82,19 +82,25 @@ def leaderboard(
         raise UserError(f"store {store}: there are no such runs for {what}", "see crayon-bench runs list")
     for table in tables:
         table.statistics = statistics
-    if plot is not None:
-        _plot(tables, plot)
+    pictures = _draw(tables, plot) if plot is not None else {}
     if form == "terminal" and output is None:
         for table in tables:
             print_terminal(table)
-        return
-    if form == "terminal":
-        text = "".join(to_terminal(table) for table in tables)
     else:
-        text = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[form](tables)
-    _put(text, output)
-    if output is not None:
-        click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+        _put(_text(tables, form), output)
+        if output is not None:
+            click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+    for path, picture in pictures.items():
+        _write(path, picture, "--plot")
+        click.echo(f"{path}: written", err=True)
+
+
+def _text(tables: "list[Table]", form: str) -> str:
+    from crayon_bench_leaderboards.render import to_csv, to_json, to_latex, to_markdown, to_terminal
+
+    if form == "terminal":
+        return "".join(to_terminal(table) for table in tables)
+    return {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[form](tables)
 
 
 def _check_curve_options(is_curve: bool, metric: str | None, plot: Path | None) -> None:
@@ -105,34 +111,39 @@ def _check_curve_options(is_curve: bool, metric: str | None, plot: Path | None) 
         raise UserError(f"--plot {plot}: expected a file name that ends with .png or .svg")
 
 
-def _plot(tables: "list[Table]", plot: Path) -> None:
-    """Write a picture of each table; where there are several, with data set and setting in its name."""
-    from crayon_bench.files import write_file
+def _draw(tables: "list[Table]", plot: Path) -> dict[Path, bytes]:
+    """Return a picture of each table that has a curve; of several, with data set and setting in their names."""
+    from crayon_bench_leaderboards.curve import has_curve
     from crayon_bench_leaderboards.render.plot import draw_curve
 
+    drawable = [table for table in tables if has_curve(table)]
+    if not drawable:
+        raise UserError(
+            f"--plot {plot}: there is nothing to draw: no method has both answers and a score",
+            "run some with crayon-bench run --budget 10%,all",
+        )
     drawn = {}
-    for table in tables:
+    for table in drawable:
         section = table.sections[0]
         name = f"{plot.stem}-{section.dataset}-{section.setting[:8]}{plot.suffix}"
-        drawn[plot if len(tables) == 1 else plot.with_name(name)] = draw_curve(table, plot.suffix.lower()[1:])
-    for path, picture in drawn.items():
-        try:
-            write_file(path, picture)
-        except OSError as error:
-            raise UserError(f"--plot {path}: cannot be written: {error.strerror or error}") from None
-        click.echo(f"{path}: written", err=True)
+        drawn[plot if len(drawable) == 1 else plot.with_name(name)] = draw_curve(table, plot.suffix.lower()[1:])
+    return drawn
 
 
 def _put(text: str, output: Path | None) -> None:
-    from crayon_bench.files import write_file
-
     if output is None:
         click.echo(text, nl=False)
-        return
+    else:
+        _write(output, text.encode(), "--output")
+
+
+def _write(path: Path, content: bytes, option: str) -> None:
+    from crayon_bench.files import write_file
+
     try:
-        write_file(output, text.encode())
+        write_file(path, content)
     except OSError as error:
-        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{option} {path}: cannot be written: {error.strerror or error}") from None
 
 
 @click.command()

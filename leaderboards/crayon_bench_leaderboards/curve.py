@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from crayon_bench.records import Record
 from crayon_bench_leaderboards.board import (
+    CURVE,
     SHORT_NAMES,
     Board,
     Row,
@@ -16,8 +17,6 @@ from crayon_bench_leaderboards.board import (
     make_tables,
 )
 from crayon_bench_leaderboards.price import Price
-
-NAME = "curve"
 
 
 def curve_tables(records: Sequence[Record], metric: str | None, price: Price) -> list[Table]:
@@ -47,7 +46,7 @@ def _board(group: list[Record], metric: str | None) -> Board:
     }
     return Board(
         schema_=1,
-        name=NAME,
+        name=CURVE,
         title=f"{min(shorts, default=name)} against feedback and its price",
         datasets=[dataset],
         methods=theirs.methods if theirs else [],
@@ -65,8 +64,13 @@ class Curve:
     rows: list[Row] = field(default_factory=list)
 
 
+def has_curve(table: Table) -> bool:
+    """Return whether a row has both answers and a score."""
+    return bool(curves_of(table.sections[0], table.board.metric_names()[0])[0])
+
+
 def curves_of(section: Section, metric: str) -> tuple[list[Curve], list[Row]]:
-    """Return the curves of *section*, and the rows that asked nothing: they are levels, at every budget the same."""
+    """Return the curves of *section*, and the rows that asked nothing: they are levels, the same at every budget."""
     scored = [row for row in section.rows if row.metrics[metric].mean is not None]
     asking = [row for row in scored if row.feedback_total and not row.baseline]
     curves: dict[tuple[str, str, str], Curve] = {}

@@ -16,6 +16,9 @@ def to_csv(tables: list[Table]) -> str:
     references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
     heads += [f"{metric}_published_{reference}" for metric in metrics for reference in references]
     heads += ["worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"]
+    with_price = any(table.price for table in tables)
+    if with_price:
+        heads += ["price", "person_hours", "gained_per_hour"]
     with_statistics = any(table.statistics for table in tables)
     if with_statistics:
         heads += [f"{metric}_{part}" for metric in metrics for part in _STATISTICS]
@@ -45,6 +48,8 @@ def to_csv(tables: list[Table]) -> str:
                     theirs = row.metrics[metric].published if metric in row.metrics else {}
                     line += [_text(theirs.get(reference)) for reference in references]
                 line += _details(row)
+                if with_price:
+                    line += [table.price.name if table.price else "", _text(row.hours), _text(row.gain)]
                 if with_statistics:
                     line += _statistics(table, section, row, metrics)
                 writer.writerow(line)

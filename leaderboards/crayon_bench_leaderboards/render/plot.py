@@ -6,14 +6,11 @@ from collections.abc import Callable
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from crayon_bench.errors import UserError
 from crayon_bench_leaderboards.board import Cell, Row, Table
 from crayon_bench_leaderboards.curve import Curve, curves_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FORMATS = ("png", "svg")
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too; markers and dashes tell them apart
 # where there is no colour.
@@ -25,18 +22,13 @@ _GREYS = ("#333333", "#6f6f6f", "#999999", "#bbbbbb")
 
 
 def draw_curve(table: Table, form: str) -> bytes:
-    """Return the picture of a table of one data set in the format png or svg. Raises UserError if it has no curve."""
+    """Return the picture of a table of one data set, which has a curve, in the format png or svg."""
     import matplotlib
     from matplotlib.figure import Figure
 
     section = table.sections[0]
     metric = table.board.metric_names()[0]
     curves, levels = curves_of(section, metric)
-    if not curves:
-        raise UserError(
-            f"--plot: {section.title}, protocol {section.protocol}: no method has both answers and a score to draw",
-            "run some with crayon-bench run --budget 10%,all",
-        )
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # nothing of the user's own settings
         matplotlib.rcParams.update({"svg.hashsalt": "crayon-bench", "text.parse_math": False, "font.size": 9})
@@ -44,11 +36,9 @@ def draw_curve(table: Table, form: str) -> bytes:
         left, right = figure.subplots(1, 2, sharey=True)
         handles = _draw(left, curves, levels, metric, lambda row: row.feedback_total)
         _draw(right, curves, levels, metric, lambda row: row.hours)
-        short, unit = _names(table, metric)
-        left.set_ylabel(f"{short}{unit}")
-        _scale(left, "answers (#FB)")
-        price = table.price.name if table.price else ""
-        _scale(right, f"person-hours (price: {price})")
+        left.set_ylabel(f"{_name(table, metric)} (%)")
+        left.set_xlabel("answers (#FB), log scale")
+        right.set_xlabel(f"person-hours ({_price(table)}), log scale")
         right.tick_params(labelleft=False)
         ordered = sorted(handles, key=lambda one: -one[0])
         labels = [fill(label.lstrip("_") or "?", 26) for _, _, label in ordered]
@@ -61,10 +51,16 @@ def draw_curve(table: Table, form: str) -> bytes:
     return picture.getvalue()
 
 
-def _names(table: Table, metric: str) -> tuple[str, str]:
-    cell = next(row.metrics[metric] for row in table.sections[0].rows if row.metrics[metric].per_seed)
+def _name(table: Table, metric: str) -> str:
+    short = next(row.metrics[metric].short for row in table.sections[0].rows if row.metrics[metric].per_seed)
     words = {"WGA": "worst-group accuracy", "MA": "mean accuracy over groups", "Acc": "accuracy"}
-    return words.get(cell.short, cell.short), " (%)"
+    return words.get(short, short)
+
+
+def _price(table: Table) -> str:
+    price = table.price
+    assert price is not None
+    return "recorded times" if price.prices is None else f"prices: {price.prices.title}"
 
 
 def _draw(
@@ -85,11 +81,11 @@ def _draw(
         axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0)
         line = axes.plot(xs, means, color=colour, linestyle=_DASHES[n % len(_DASHES)], marker=marker, markersize=5)[0]
         partial = [(x, mean) for x, mean, _, _, status in points if status != "ok"]
-        axes.plot(*zip(*partial, strict=True), marker, color="white", markersize=2.5) if partial else None
+        if partial:
+            axes.plot(*zip(*partial, strict=True), marker, color="white", markersize=2.5)
         last = curve.rows[-1].metrics[metric].mean
         handles.append((last if last is not None else math.nan, line, curve.label))
-    if not any(where(row) for curve in curves for row in curve.rows):
-        axes.text(0.5, 0.5, "not known", transform=axes.transAxes, ha="center", color="#666666")
+    _scale(axes, any(where(row) for curve in curves for row in curve.rows))
     return handles
 
 
@@ -98,17 +94,20 @@ def _band(cell: Cell) -> tuple[float, float, float]:
     return cell.mean, cell.mean - (cell.std or 0.0), cell.mean + (cell.std or 0.0)
 
 
-def _scale(axes: "Axes", name: str) -> None:
+def _scale(axes: "Axes", known: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    if not known:
+        axes.text(0.5, 0.6, "not known", transform=axes.transAxes, ha="center", color="#666666")
+        axes.set_xticks([])
+        return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=24))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(f"{name}, log scale")
     axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _caption(table: Table, curves: list[Curve]) -> str:
