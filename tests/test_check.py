@@ -37,6 +37,7 @@ def save(
     finished: str = "2026-01-01T00:00:00+00:00",
     prefix: str = "test",
     environment: dict | None = None,
+    budget: dict | None = None,
 ) -> None:
     """Save a run whose predictions are right as often as *right* says of each group, or as its bits say."""
     groups = groups or GROUPS
@@ -47,6 +48,7 @@ def save(
         "protocol": {"name": "quick", "threads": 1},
         "oracle": {"name": "simulated", "version": version, "parameters": {}},
         "method": {"name": method, "version": version, "parameters": parameters or {"lambda": 1}, "recipe": None},
+        "budget": budget,
         "seed": seed,
     }
     of = np.repeat(np.arange(len(groups)), list(groups.values()))
@@ -458,3 +460,21 @@ def test_false_alarms_are_rare_and_real_drops_are_seen(paired, seeds, least):
         seen += worse.exit_code == 1
     assert alarms <= 3  # more have a probability of 1 % at the promised rate of 2.5 %
     assert seen >= least  # three seeds that differ among themselves show little: docs/reference/statistics.md
+
+
+def test_cells_with_equal_budgets_are_compared_whatever_the_strategys_version(cli):
+    def tenth(version: int = 1, name: str = "random") -> dict:
+        return {"share": 0.1, "strategy": {"name": name, "version": version}}
+
+    fill("old")
+    fill("old", 0.5, budget=tenth())
+    fill("new", 0.5, budget=tenth(version=2))
+    result = gate(cli)
+    assert "RRR, budget 10%: holds" in result.out
+    assert "RRR: not comparable: not run with the same settings; nearest: budget" in result.out
+    fill("other", 0.5, budget=tenth(name="uncertain"))
+    fill("other")
+    both = {cell["title"]: cell["verdict"] for cell in cells(gate(cli, "--format", "json", store="other"))}
+    assert both == {"RRR": "holds", "RRR, budget 10%": "not comparable"}
+    assert cli("check", "--update-baseline", "--baseline", "b.json", "--store", "old").code == 0
+    assert "RRR, budget 10%: holds" in gate(cli, baseline="b.json").out

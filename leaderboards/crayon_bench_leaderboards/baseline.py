@@ -84,13 +84,24 @@ class Cell:
 
 def without_versions(coordinates: dict[str, Any]) -> dict[str, Any]:
     """Return *coordinates* without seed and versions: equal for runs of one cell."""
-    return {
-        name: {key: value for key, value in part.items() if key not in _VERSIONS}
-        if name in ("dataset", "method", "oracle") and isinstance(part, dict)
-        else part
+    kept = {
+        name: _unversioned(part) if name in ("dataset", "method", "oracle") else part
         for name, part in coordinates.items()
         if name not in ("seed", "schema", "numerics")
     }
+    budget = coordinates.get("budget")
+    if isinstance(budget, dict) and "strategy" in budget:
+        kept["budget"] = {**budget, "strategy": _unversioned(budget["strategy"])}
+    return kept
+
+
+def _unversioned(part: Any) -> Any:
+    return {key: value for key, value in part.items() if key not in _VERSIONS} if isinstance(part, dict) else part
+
+
+def _title(record: Record) -> str:
+    budget = record.budget
+    return record.title["method"] if budget is None else f"{record.title['method']}, budget {budget}"
 
 
 def read_cells(path: Path) -> dict[str, Cell]:
@@ -115,9 +126,9 @@ def cells_of(store: Store) -> dict[str, Cell]:
         coordinates = {name: value for name, value in record.coordinates.items() if name != "seed"}
         own = cells.setdefault(
             digest(without_versions(record.coordinates)),
-            Cell(coordinates, record.title["method"], record.environment),
+            Cell(coordinates, _title(record), record.environment),
         )
-        own.coordinates, own.title, own.environment = coordinates, record.title["method"], record.environment
+        own.coordinates, own.title, own.environment = coordinates, _title(record), record.environment
         own.runs[record.seed] = _run(store, record)
     for folder, what in store.damaged.items():
         _add_damaged(cells, store.runs / folder, what)
