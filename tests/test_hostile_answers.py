@@ -60,7 +60,7 @@ def test_files_of_damaged_bytes(folder):
         file.write_bytes(mutated_text(rng, whole.decode()) if text else mutated(rng, whole, other))
         before = file.read_bytes()
         found = attempt("answers: bytes", lambda: use(folder))
-        assert found is None or found <= 14  # a line less or a word changed, but nothing made up
+        assert found is None or found <= 15  # a line less or a word changed; without its undo, one answer more
         assert file.read_bytes() == before
         file.write_bytes(whole)
     assert use(folder) == 14
