@@ -557,6 +557,20 @@ def test_merging_people_and_the_same_person(cli, tmp_path):
         assert len(Answers(output).file(Task.MAPS, "Ada").read_text().splitlines()) == 5
 
 
+def test_of_two_answers_of_one_person_the_later_counts(tmp_path):
+    from crayon_bench_plugins.annotation.merging import merge
+
+    for name, answer, minutes in (("a", "yes", 5), ("b", "no", 1)):
+        folder, at = Answers(tmp_path / name), BEGIN + timedelta(minutes=minutes)
+        folder.begin(manifest())
+        with hurried(), Recorder(folder, Task.MAPS, "Ada") as recorder:
+            recorder.answer("image-0", answer, shown_at=at, via=Via.KEY, answered_at=at)
+    for order in ("ab", "ba"):
+        merged = merge([tmp_path / name for name in order], tmp_path / order)
+        assert answer_of(Answers(tmp_path / order), Task.MAPS, "Ada") == {"image-0": "yes"}
+        assert len(merged.conflicts) == 1
+
+
 def test_merging_any_two_halves_of_a_history(tmp_path):
     """Copies that went on apart: every answer is there once, each file's order holds though clocks go backwards."""
     from crayon_bench_plugins.annotation.merging import merge
