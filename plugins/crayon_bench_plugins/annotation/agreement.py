@@ -130,7 +130,7 @@ def _verdicts(found: Agreement, votes: Mapping[str, Sequence[Vote]]) -> None:
             kappa = cohen_kappa(a, b, len(CATEGORIES))
             found.pairs.append(Pair(names[one], names[other], n, float((a == b).mean()), kappa))
     agreed = _agreeing(counts)
-    for column in np.nonzero(agreed < 1)[0]:
+    for column in np.nonzero(agreed < 1)[0].tolist():
         example = examples[column]
         answers = {vote.annotator: str(vote.answer) for vote in votes[example] if vote.answer != SKIP}
         outcome = majority(list(answers.values())) or ""

@@ -1,6 +1,7 @@
 """``crayon-bench annotate export``, ``merge`` and ``agreement``."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from crayon_bench.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.agreement import Agreement
+    from crayon_bench_plugins.annotation.answers import Answers, Bools, Vote
 
 _SHOWN = 20
 """Conflicts that are named one by one."""
@@ -95,12 +97,12 @@ def agreement(answers: Path, name: str | None, show: int) -> None:
         manifest = folder.manifest(task)
         histories, remarks = folder.histories(task, manifest)
         _remark(remarks)
-        found = measure(
-            task,
-            votes_of(histories),
-            lambda vote, size=manifest.image_size: folder.read_mask(vote.annotator, str(vote.answer), size),
-        )
+        found = measure(task, votes_of(histories), partial(_mask, folder, manifest.image_size))
         _print(found, show)
+
+
+def _mask(folder: "Answers", image_size: tuple[int, int], vote: "Vote") -> "Bools":
+    return folder.read_mask(vote.annotator, str(vote.answer), image_size)
 
 
 def _print(found: "Agreement", show: int) -> None:

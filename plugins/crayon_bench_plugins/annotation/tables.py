@@ -18,7 +18,8 @@ def rows_of(answers: Answers) -> tuple[list[tuple[str, ...]], list[str]]:
     By task, annotator and the data set's order. Of a question that was answered again, the last answer; none that was
     undone.
     """
-    rows, remarks = [], []
+    rows: list[tuple[str, ...]] = []
+    remarks: list[str] = []
     for task in answers.tasks():
         manifest = answers.manifest(task)
         histories, torn = answers.histories(task, manifest)

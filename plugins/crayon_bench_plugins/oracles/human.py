@@ -281,7 +281,7 @@ class HumanOracle(FeedbackOracle):
 
     def _check_data(self, manifest: Manifest, dataset: Any) -> None:
         for key in ("name", "source", "content"):
-            theirs, ours = manifest.dataset[key], str(dataset[key])
+            theirs, ours = manifest.dataset[key], str(dataset.get(key))
             if theirs != ours:
                 raise UserError(
                     f"answers {self.answers}: they are about other data: {key} {theirs[:64]}, not {ours[:64]}",
