@@ -10,14 +10,20 @@ import torch
 from conftest import TINY
 from crayon_bench.allowance import Allowance
 from crayon_bench.budget import Budget
+from crayon_bench.convnets import ConvNet
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.grids import ask_masks, boxes_to_grid, to_grid
 from crayon_bench.oracle import Patches, close_ledger, open_ledger
+from crayon_bench.plan import Options, make_plan
 from crayon_bench.plugins import Kind, Registry
+from crayon_bench.protocol import CNNSpec
 from crayon_bench.records import Record, digest, setting_of
+from crayon_bench.runner import perform
+from crayon_bench.store import Store
 from crayon_bench.strategy import Pool, QueryStrategy
-from crayon_bench.testing.tiny import SIZE, TinyOracle, TinySet
+from crayon_bench.testing.tiny import TinyOracle, TinySet
+from penalties import Answers, capture, evidence
 
 N = 32
 FOUND = TinySet.find(None, None, strict=True)
@@ -262,40 +268,84 @@ def test_a_budget_of_nothing_is_plain_training(cli):
     assert found["rrr", "0"].feedback.total == 0
 
 
-def test_every_method_keeps_to_its_budget_on_feature_maps(cli):
-    methods = "crayon-attention,crayon-pruning,crayon-attention-pruning,random-pruning,rrr,gradia,energy,res"
-    run = ["run", "--dataset", "celeba", *TINY, "--seeds", "1", "--methods", methods]
-    result = cli(*run, "--budget", "30,5%")
-    assert result.code == 0, result.err
-    for (method, budget), r in records().items():
+def on_feature_maps(methods, budgets=(None,), sets=()):
+    """Run methods on the tiny set with a small CNN; return the records by method and budget."""
+    registry = Registry()
+    registry.add(Kind.DATASET, TinySet)
+    wanted = [Budget.parse(text) if text else None for text in budgets]
+    plan = make_plan(Options(["tiny"], methods, [0], protocol="small-cnn", budgets=wanted, sets=sets), registry)
+    store = Store.create(Path("tiny-runs"))
+    found = [perform(request, store, registry) for request in plan.requests]
+    assert [r.reason for r in found if r.reason] == []
+    return {(r.method, r.budget): r for r in found}
+
+
+def test_every_method_keeps_to_its_budget_on_feature_maps():
+    methods = ["crayon-attention", "crayon-pruning", "crayon-attention-pruning", "random-pruning", "rrr", "gradia"]
+    found = on_feature_maps([*methods, "energy", "res"], ["20", "25%"])
+    for (method, budget), r in found.items():
         used = r.feedback
         if method == "random-pruning":
-            assert used.total == 0 and used.lent["neuron_verdict"] <= 30
-        elif budget == "30":
+            assert used.total == 0 < used.lent["neuron_verdict"] <= 20
+        elif budget == "20":
             # GradIA asks for masks only where the map was judged unreasonable, and may need fewer than it is allowed.
-            assert used.total == 30 or (method == "gradia" and 15 <= used.total <= 30), (method, used)
+            assert used.total == 20 or (method == "gradia" and 10 <= used.total <= 20), (method, used)
+        elif method in ("crayon-attention", "rrr", "energy"):
+            assert used.total == 8
+        elif method == "res":
+            assert used.by_kind == {"relevant_mask": 8, "irrelevant_mask": 8}
         else:
             assert used.total > 0
-    same = records()
-    assert same["random-pruning", "30"].feedback.lent == same["crayon-pruning", "30"].feedback.by_kind
+    for budget in ("20", "25%"):
+        assert found["random-pruning", budget].feedback.lent == found["crayon-pruning", budget].feedback.by_kind
 
 
-def test_a_few_boxes_or_masks_on_top_of_verdicts(cli):
-    run = ["run", "--dataset", "celeba", *TINY, "--seeds", "1", "--methods", "crayon-attention"]
-    assert cli(*run).code == 0
-    plain = records()["crayon-attention", None]
-    assert "extra" not in plain.coordinates["method"]["parameters"]  # a parameter that came later changes no older key
-    for what, kind, label in (("box", "box", "Yes-No, Bounding box"), ("mask", "relevant_mask", "Yes-No, Map")):
-        store = Path(f"with-{what}")
-        assert cli(*run, "--set", f"crayon-attention.extra={what}:20", "--store", store).code == 0
-        mixed = records(store)["crayon-attention", None]
-        assert mixed.feedback.by_kind == {**plain.feedback.by_kind, kind: 20}
-        assert mixed.feedback.label == label
-        assert mixed.metrics != plain.metrics or mixed.attention != plain.attention
-        assert cli(*run, "--set", f"crayon-attention.extra={what}:20", "--store", store, "--budget", "50").code == 0
-        assert records(store)["crayon-attention", "50"].feedback.by_kind == {"map_verdict": 30, kind: 20}
-    wrong = cli(*run, "--set", "crayon-attention.extra=box")
-    assert wrong.code == 2 and "crayon-attention.extra" in wrong.err
+@pytest.mark.parametrize(
+    ("what", "kind", "label"), [("box", "box", "Yes-No, Bounding box"), ("mask", "relevant_mask", "Yes-No, Map")]
+)
+def test_a_few_boxes_or_masks_on_top_of_verdicts(what, kind, label):
+    methods = ["crayon-attention", "crayon-attention-pruning"]
+    plain = on_feature_maps(methods)
+    sets = [f"{method}.extra={what}:6" for method in methods]
+    mixed = on_feature_maps(methods, [None, "20"], sets)
+    for method in methods:
+        before, after = plain[method, None], mixed[method, None]
+        # A parameter that came later changes no older key.
+        assert "extra" not in before.coordinates["method"]["parameters"]
+        assert after.feedback.by_kind == {**before.feedback.by_kind, kind: 6}
+        assert after.attention != before.attention
+        limited = mixed[method, "20"].feedback
+        assert limited.by_kind[kind] == 6 and limited.total == 20
+    assert mixed["crayon-attention", None].feedback.label == label
+
+
+def test_boxes_go_first_to_images_whose_maps_were_judged_irrelevant():
+    N, verdicts = 12, np.array([1, 0, -1, 2, -1, 1, 0, 2, -1, -1, 1, 0], np.int8)
+    torch.manual_seed(0)
+    network = ConvNet(CNNSpec(name="small-cnn", weights="none"), (3, 32, 32), 2, 0).eval()
+    images = torch.randint(0, 256, (N, 3, 32, 32), dtype=torch.uint8)
+    masks, boxes, _ = evidence(0, N, (32, 32))
+    for number in (3, 4, 7):
+        asked = []
+
+        class Listening(Answers):
+            def boxes(self, examples):
+                asked.extend(examples.tolist())  # noqa: B023
+                return super().boxes(examples)
+
+        oracle = Listening(verdicts, masks, boxes, np.ones(N, bool))
+        parameters = {"alpha": 2.0, "beta": 3.0, "gamma": 5.0, "extra": f"box:{number}"}
+        labels = torch.arange(N) % 2
+        _, feedback, job = capture("crayon-attention", parameters, network, images, labels, oracle)
+        assert len(asked) == number and (verdicts[asked[:4]] == -1).all() and (verdicts[asked[4:]] == 0).all()
+        # By hand: α (1 − M) where judged relevant, β M where irrelevant, and γ (1 − S) where there is a box.
+        M = job.original_maps()
+        alive = (M.amax((1, 2)) > 0).float()[:, None, None]
+        answers = torch.from_numpy(verdicts)[:, None, None]
+        wanted = alive * (2.0 * (1 - M) * (answers == 1) + 3.0 * M * (answers == -1))
+        S = to_grid(torch.from_numpy(masks), M.shape[1:])
+        wanted[asked] += 5.0 * (1 - S[asked])
+        assert torch.allclose(feedback["weight"], wanted, atol=1e-5)
 
 
 def test_what_cannot_be_answered_is_not_asked_for_as_an_extra(cli):
@@ -328,7 +378,3 @@ def test_settings_are_those_of_records_from_before_there_were_budgets():
         == setting_of({"a": 1, "budget": {"questions": 5}})
         == digest({"a": 1, "budget": None})
     )
-
-
-def test_size_of_the_tiny_set():
-    assert SIZE == 32 and len(TinySet(TinySet.Parameters()).load(FOUND).train) == N
