@@ -380,6 +380,7 @@ def test_fuzzed_requests(tmp_path):
             got = status(raw(site, sent, patience=0.5))
             seen[got] += 1
             assert got < 500 or got == 503, (got, sent[:3000])
+        client = Client(site, "Ada")
         assert client.ask("next", want=1) and client.status == 200  # it is still there
     finally:
         site.close()

@@ -27,7 +27,7 @@ _STOPS = np.array(
 )
 """The colour map "inferno" (Smith and van der Walt, CC0) at nine even steps: lightness grows evenly with the value."""
 
-_OPAQUE_FROM = 0.5
+_OPAQUE_FROM = 0.8
 """From this value on the overlay hides as much of the image as it ever does; below, in proportion."""
 
 

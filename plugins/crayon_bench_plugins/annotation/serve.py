@@ -3,13 +3,15 @@
 import contextlib
 import ipaddress
 import logging
+import shlex
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, set_option, store_option
 from crayon_bench.errors import UserError, one_line
@@ -77,7 +79,9 @@ SHORTEST_TOKEN = 8
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
 @set_option
 @plugin_option
+@click.pass_context
 def serve(
+    context: click.Context,
     dataset: str,
     task: str,
     annotator: str | None,
@@ -147,7 +151,7 @@ def serve(
             run(service, listener, (host, *names))
         finally:
             desk.close()
-        tell_end(desk, dataset, answers)
+        tell_end(desk, answers, _run_options(context))
 
 
 def say(text: str) -> None:
@@ -241,7 +245,7 @@ def run(service: "Service", listener: socket.socket, hosts: tuple[str, ...]) -> 
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def tell_end(desk: "Desk", dataset: str, answers: Path) -> None:
+def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:
     """Say how many answers are where, and what comes next."""
     given = sum(seat.given for seat in desk.seats.values())
     people = sum(seat.given > 0 for seat in desk.seats.values())
@@ -250,7 +254,20 @@ def tell_end(desk: "Desk", dataset: str, answers: Path) -> None:
         f" {len(desk.ids):,} questions are in {answers}."
     )
     methods = {"maps": "crayon-attention", "neurons": "crayon-pruning", "boxes": "energy", "masks": "rrr"}
-    click.echo(
-        f"Next: crayon-bench run --dataset {dataset} --methods original,{methods[desk.manifest.task]}"
-        f" --oracle human --answers {answers}"
-    )
+    command = ["crayon-bench", "run", "--methods", f"original,{methods[desk.manifest.task]}", *run_options]
+    click.echo(f"Next: {shlex.join([*command, '--oracle', 'human', '--answers', str(answers)])}")
+
+
+def _run_options(context: click.Context) -> list[str]:
+    """Return the options of this command that a run must have too, so that it asks about the same model."""
+    given = ["--dataset", context.params["dataset"], "--seeds", f"{context.params['seed']},"]
+    for option in context.command.params:
+        name = option.name or ""
+        if name in _OF_A_RUN and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            values = context.params[name]
+            for value in values if isinstance(values, tuple) else (values,):
+                given += [option.opts[0], str(value)]
+    return given
+
+
+_OF_A_RUN = ("protocol", "data_root", "source", "store", "device", "weights", "sets", "plugin_files")

@@ -144,13 +144,13 @@ function tellProgress(reply) {
   const here = left ? `${number.format(reply.given + 1)} of ${number.format(reply.total)}` : number.format(reply.total);
   byId("count").textContent = left ? `Question ${here}` : `${here} of ${here} done`;
   const parts = [];
-  if (reply.pace !== null) parts.push(`${reply.pace.toFixed(0)} per minute`);
-  if (reply.minutes !== null && left) parts.push(`about ${duration(reply.minutes)} left`);
+  if (reply.pace !== null) parts.push(`${reply.pace.toFixed(0)} a minute`);
+  if (reply.minutes !== null && left) parts.push(`≈ ${duration(reply.minutes)} left`);
   byId("pace").textContent = parts.join(" · ");
 }
 
 function duration(minutes) {
-  if (minutes < 1) return "a minute";
+  if (minutes < 1) return "1 min";
   if (minutes < 90) return `${Math.round(minutes)} min`;
   return `${(minutes / 60).toFixed(1)} h`;
 }
