@@ -52,6 +52,8 @@ _MOST_AHEAD = 8
 _LONGEST = 24 * 3600.0
 """Seconds that a page may say a question was on display."""
 _SHOWN_DISAGREEMENTS = 200
+_IDLE = 2
+"""With so many answers in hand at a time, there is time to draw ahead."""
 _MOST_DRAWN = 16
 """Questions whose pictures wait to be drawn ahead."""
 _LONG_NAME = 14
@@ -79,6 +81,7 @@ class Service:
         self.static = {name: (folder / name).read_bytes() for name in STATIC}
         self.drawing = ThreadPoolExecutor(1, thread_name_prefix="pictures")
         self._drawn: dict[int, Future[None]] = {}
+        self.busy = 0
 
     @property
     def task(self) -> Task:
@@ -146,8 +149,8 @@ class Service:
         }
 
     def prepare(self, places: list[int]) -> None:
-        """Draw the pictures of questions that will be asked for soon, unless there is much to draw already."""
-        for place in places:
+        """Draw the pictures of questions that will be asked for soon, unless there is something else to do."""
+        for place in places if self.busy <= _IDLE else ():
             if self._drawn.get(place) is None and len(self._drawn) < _MOST_DRAWN:
                 self._drawn[place] = self.drawing.submit(self._draw_all, place)
 
@@ -290,10 +293,13 @@ class Service:
             raise RefusedError(400, f"'seconds' must be 0 to {_LONGEST:.0f}")
         via = _via(body)
         answer = await self._answer(seat, body.get("answer"))
+        self.busy += 1
         try:
             await self.desk.answer(seat, place, answer, seconds=float(seconds), via=via)
         except UserError as error:
             raise RefusedError(503, str(error)) from None
+        finally:
+            self.busy -= 1
         return JSONResponse({"saved": place, **self.state(seat)})
 
     async def _answer(self, seat: Seat, given: Any) -> Answer:
