@@ -216,6 +216,15 @@ def test_a_save_that_fails_brings_the_question_back(browser, tmp_path):
             saved(page, 2)
             assert page.is_hidden("#problem")
             assert on_disk(site.answers, "maps") == {"Ada": {first: "yes", second: "maybe"}}
+            page.focus("[data-answer=no]")  # without letters, too: the button keeps the focus
+            third = ready(page)
+            page.keyboard.press("Enter")
+            saved(page, 3)
+            fourth = ready(page)
+            page.keyboard.press("Enter")
+            saved(page, 4)
+            said = {first: "yes", second: "maybe", third: "no", fourth: "no"}
+            assert on_disk(site.answers, "maps") == {"Ada": said}
     finally:
         site.close()
 

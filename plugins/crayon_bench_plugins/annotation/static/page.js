@@ -21,6 +21,7 @@ let busy = false; // an undo, or the first load, is under way
 let sending = false;
 let savedOnce = false;
 let lastPointer = "mouse";
+let pressed = null; // the button that gave the last answer by key: it keeps the focus from question to question
 
 const number = new Intl.NumberFormat("en");
 
@@ -188,6 +189,7 @@ function refreshButtons() {
     const needsDrawing = button.dataset.answer === "draw";
     button.disabled = !open || (needsDrawing && !stage.ready());
   }
+  if (open && pressed && document.activeElement === document.body) pressed.focus({ preventScroll: true });
   byId("undo").disabled = busy;
   byId("undo-what").textContent = stage.canUndo() ? "Undo stroke" : "Undo";
 }
@@ -343,7 +345,10 @@ function viaOf(event) {
 }
 
 for (const button of document.querySelectorAll("[data-answer]")) {
-  button.addEventListener("click", (event) => give(button.dataset.answer, viaOf(event)));
+  button.addEventListener("click", (event) => {
+    pressed = viaOf(event) === "key" ? button : null;
+    give(button.dataset.answer, viaOf(event));
+  });
 }
 byId("undo").addEventListener("click", (event) => undo(viaOf(event)));
 byId("help-open").addEventListener("click", openHelp);
