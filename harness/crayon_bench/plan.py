@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crayon_bench.budget import Budget
-from crayon_bench.data_files import default_root
 from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.guard import method_running
+from crayon_bench.located import Located, locate_dataset
 from crayon_bench.method import Method, Setting
 from crayon_bench.oracle import FeedbackOracle
 from crayon_bench.parameters import Parameters, validated
@@ -121,11 +121,13 @@ def make_plan(options: Options, registry: Registry) -> Plan:
         registry.load(Kind.STRATEGY, options.strategy)
     for metric in registry.names(Kind.METRIC):
         _try(plan, registry.load, Kind.METRIC, metric)
-    for name in dict.fromkeys(options.datasets):
-        dataset: type[Dataset] | None = _try(plan, registry.load, Kind.DATASET, name)
+    for text in dict.fromkeys(options.datasets):
+        located = _try(plan, locate_dataset, text, registry, options.data_root)
         oracle: type[FeedbackOracle] | None = _try(plan, registry.load, Kind.ORACLE, options.oracle)
-        if dataset is not None and oracle is not None:
-            _plan_dataset(options, registry, plan, dataset, oracle, methods, sets)
+        if located is not None and oracle is not None:
+            _plan_dataset(options, registry, plan, located, oracle, methods, sets)
+    # One folder may be named twice, or copied.
+    plan.requests = list({request.key: request for request in plan.requests}.values())
     if options.weights is not None and plan.requests and not any(request.weights for request in plan.requests):
         raise UserError(
             f"--weights {options.weights}: no network of this run takes weights: the MLP has none",
@@ -166,13 +168,12 @@ def _plan_dataset(
     options: Options,
     registry: Registry,
     plan: Plan,
-    dataset: type[Dataset],
+    located: Located,
     oracle: type[FeedbackOracle],
     methods: list[type[Method]],
     sets: list[tuple[str, str]],
 ) -> None:
-    strict = options.data_root is None
-    root = options.data_root or default_root()
+    dataset, root, strict = located.dataset, located.root, located.strict
     if not strict and not root.is_dir():
         raise UserError(f"--data-root {root}: there is no such folder")
     found = _try(plan, guarded, dataset, dataset.find, root, options.source, strict=strict)
@@ -195,7 +196,7 @@ def _plan_dataset(
     if unable is None:
         return
     weights = find_weights(protocol.model, dataset, options.weights)
-    _remark(plan, dataset, found, options)
+    _remark(plan, dataset, found, options, root)
     shared = {
         "schema": SCHEMA,
         "numerics": NUMERICS,
@@ -335,13 +336,13 @@ def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
     return {"name": plugin.name, "version": plugin.version, **({"file": file} if file else {})}
 
 
-def default_protocol(found: Found) -> str:
+def default_protocol(dataset: type[Dataset], found: Found) -> str:
     """Return the name of the protocol that is used without ``--protocol``."""
-    return "paper" if found.source is Source.REAL else "quick"
+    return dataset.default_protocol if found.source is Source.REAL else "quick"
 
 
 def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list[tuple[str, str]]) -> Protocol:
-    name = options.protocol or default_protocol(found)
+    name = options.protocol or default_protocol(dataset, found)
     folder = dataset.protocols()
     is_file = name.endswith(".toml") or "/" in name or "\\" in name
     if is_file:
@@ -363,12 +364,11 @@ def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list
     return protocol
 
 
-def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options) -> None:
+def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options, root: Path) -> None:
     if found.source is Source.STANDIN:
         text = f"{dataset.name}: STAND-IN data ({found.where})."
         if options.source is Source.AUTO:
-            looked = options.data_root or default_root()
-            text += f" No real files in {looked}; see crayon-bench data prepare {dataset.name}, or --data-root DIR."
+            text += f" No real files in {root}; see crayon-bench data prepare {dataset.name}, or --data-root DIR."
         plan.remarks.append(text)
     else:
         plan.remarks.append(f"{dataset.name}: real data from {found.where}")

@@ -586,6 +586,9 @@ def make_selector(rule: Selection, data: LoadedData, device: str) -> Callable[[n
     if data.validation is None:
         raise UserError(f"selection '{rule.value}' needs a validation split, and there is none", "use selection 'last'")
     split, number = data.validation, next(_numbers)
+    if rule is Selection.VAL_WGA and not data.group_names:
+        why = data.no_groups or "there are no groups"
+        raise UserError(f"selection 'val_wga': {why}", "use 'last' or 'val_accuracy'")
     if rule is Selection.VAL_WGA and (np.bincount(split.groups, minlength=len(data.group_names)) == 0).any():
         raise UserError("selection 'val_wga': a group has no validation examples", "use 'last' or 'val_accuracy'")
     _selectors.clear()
@@ -621,6 +624,7 @@ def _predict(refined: Any, split: Split, images: Tensor, data: LoadedData, devic
         groups=split.groups,
         probabilities=logits.softmax(-1).numpy(),
         group_names=data.group_names,
+        no_groups=data.no_groups,
     )
 
 
@@ -665,12 +669,14 @@ def _checked_logits(model: Any, images: Tensor, classes: int, device: str) -> Te
 
 def _to_parquet(split: Split, predictions: Predictions) -> bytes:
     confidence = predictions.probabilities[np.arange(len(predictions.predicted)), predictions.predicted]
+    known = bool(predictions.group_names)
+    groups = pa.array(predictions.groups.astype(np.int32)) if known else pa.nulls(len(split), pa.int32())
     table = pa.table(
         {
             "example": list(split.ids),
             "label": pa.array(predictions.labels.astype(np.int32)),
             "predicted": pa.array(predictions.predicted.astype(np.int32)),
-            "group": pa.array(predictions.groups.astype(np.int32)),
+            "group": groups,
             "confidence": pa.array(confidence.astype(np.float32)),
         }
     )
