@@ -56,6 +56,7 @@ class Options:
     sets: Sequence[str] = ()
     weights: Path | None = None
     device: str = "auto"
+    keep_models: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class RunRequest(Coordinates):
     """Other seeds of the cell, which are carried out together with this one."""
     tries: int = 0
     """How often a worker died with it."""
+    keep: bool = False
+    """Whether the refined model is kept beside the record."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -269,6 +272,7 @@ def _plan_dataset(
                     weights=str(weights.path.resolve()) if weights.path else None,
                     answers=str(options.answers.resolve()) if options.answers else None,
                     skip=skip,
+                    keep=options.keep_models,
                 )
             )
 
@@ -330,6 +334,19 @@ def _protocol_note(protocol: Protocol) -> list[str]:
     return [f"protocol {protocol.name}: {protocol.note}"] if protocol.note and own else []
 
 
+def changed_plugins(coordinates: dict[str, Any], registry: Registry) -> list[str]:
+    """Return what makes a run's result here and is not what made it then, in words. Raises UserError, PluginError."""
+    changed = []
+    for kind in (Kind.DATASET, Kind.ORACLE, Kind.METHOD):
+        then = {key: coordinates[kind.value].get(key) for key in ("name", "version", "file")}
+        now = _identity(registry, kind, registry.load(kind, then["name"]))
+        if then != {"file": None, **now}:
+            changed.append(f"{kind} '{then['name']}'")
+    if coordinates.get("numerics") != NUMERICS:
+        changed.append("the core's numerics")
+    return changed
+
+
 def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
     # A local file changes from run to run without its author raising `version`: its content is part of its identity.
     file = registry.file_hash(kind, plugin.name)
@@ -385,12 +402,21 @@ def is_done(request: RunRequest, record: Record | None, rerun: Rerun) -> bool:
 
 
 def split_plan(plan: Plan, store: Store | None, rerun: Rerun) -> tuple[list[Record], list[RunRequest]]:
-    """Return the records that are in the store already, and the requests that are left to carry out."""
-    done, left = [], []
+    """Return the records that are in the store already, and the requests that are left to carry out.
+
+    A run whose model is to be kept, and was not, is left.
+    """
+    done: list[Record] = []
+    left: list[RunRequest] = []
     for request in plan.requests:
         record = store.find(request.coordinates, request.key) if store is not None else None
-        if record is not None and is_done(request, record, rerun):
-            done.append(record)
-        else:
+        if (
+            store is None
+            or record is None
+            or not is_done(request, record, rerun)
+            or (request.keep and record.status is Status.OK and not store.has_model(record))
+        ):
             left.append(request)
+        else:
+            done.append(record)
     return done, left

@@ -33,6 +33,7 @@ from crayon_bench.dataset import Dataset, Evidence, LoadedData, Source, Split
 from crayon_bench.errors import MetricError, StoreError, UserError
 from crayon_bench.events import Listener, here, sender
 from crayon_bench.executor import Executor
+from crayon_bench.exported import effective_spec, model_bytes
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.grids import to_grid
 from crayon_bench.guard import method_running
@@ -44,7 +45,7 @@ from crayon_bench.oracle import FeedbackOracle, MeteredOracle, Situation, close_
 from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash, send_hooks
-from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
+from crayon_bench.protocol import CNNSpec, Recipe, Selection
 from crayon_bench.records import LARGEST, Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
 from crayon_bench.store import Store
@@ -189,9 +190,9 @@ def perform(
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
         run.log.write("\n" + "".join(traceback.format_exception(error)))
-        run.predictions = None
+        run.predictions = run.model = None
         run.end(Status.FAILED, reason)
-    store.save(run.record, run.predictions, run.log.getvalue())
+    store.save(run.record, run.predictions, run.log.getvalue(), run.model)
     call_hooks("run_finished", request=request, record=run.record)
     return run.record
 
@@ -218,6 +219,8 @@ class Run:
     request: RunRequest
     log: io.StringIO = field(default_factory=io.StringIO)
     predictions: bytes | None = None
+    model: bytes | None = None
+    """The refined model, where it is to be kept."""
     original: tuple[dict[str, Tensor], str, bool] | None = None
     """The original model, where it was made or read before: tensors, name of the artifact, whether it was made."""
     state: dict[str, Any] = field(default_factory=dict)
@@ -445,8 +448,19 @@ def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> N
             seen = _predict(refined, data.validation, _images(data.validation.images, device), data, device)
             values = _compute_metrics(seen, registry, run).items()
             record.validation = {name: value.value for name, value in values if value.value is not None}
+        if run.request.keep:
+            _keep(run, refined, data)
         if data.evidence.has("relevant_masks") and isinstance(refined, Classifier):
             record.attention = _attention(refined, data.train, device, data.evidence)
+
+
+def _keep(run: "Run", refined: nn.Module, data: LoadedData) -> None:
+    spec, shape = effective_spec(run.request.coordinates), data.train.images.shape[1:]
+    try:
+        run.model = model_bytes(refined, spec, data.class_names, shape, run=run.request.key)
+    except Exception as error:  # a network of a method's own may hold anything, and its result is none the worse
+        run.log.write(f"The refined model cannot be kept: {type(error).__name__}: {error}\n")
+        run.record.warnings["the refined model cannot be kept, see the log"] = 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -559,9 +573,7 @@ def new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False
     """Return the network with its initial parameters."""
     c = request.coordinates
     channels, height, width = data.train.images.shape[1:]
-    spec = model_spec(c["model"])
-    if isinstance(spec, CNNSpec):
-        spec = spec.model_copy(update={"scaling": c["weights"]["scaling"]})
+    spec = effective_spec(c)
     model = build_model(spec, (channels, height, width), len(data.class_names), derive_seed(c["seed"], "init"))
     if pretrained and isinstance(spec, CNNSpec) and request.weights is not None:
         load_into(model, spec, c["weights"], Path(request.weights))

@@ -54,7 +54,11 @@ def _chosen(args: list[str]) -> str:
 
 @click.command(cls=_Run)
 @click.option(
-    "--dataset", "datasets", required=True, metavar="NAME[,NAME]", help="Data sets; see: crayon-bench data list."
+    "--dataset",
+    "datasets",
+    required=True,
+    metavar="NAME[,NAME]",
+    help="Data sets; see: crayon-bench data list. NAME:PATH for one that is a folder of your own.",
 )
 @click.option(
     "--methods",
@@ -142,6 +146,12 @@ def _chosen(args: list[str]) -> str:
     show_default=True,
     help="missing: only runs without a record; failed: those and failed ones; all: all (original models are kept).",
 )
+@click.option(
+    "--keep-models",
+    is_flag=True,
+    help="Keep the refined models beside the records, for: crayon-bench runs export. Runs that are in the store without"
+    " theirs are carried out again.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @click.option("--quiet", is_flag=True, help="No progress: only warnings, errors and the leaderboard.")
 def run(
@@ -165,6 +175,7 @@ def run(
     sets: tuple[str, ...],
     plugin_files: tuple[Path, ...],
     rerun: str,
+    keep_models: bool,
     dry_run: bool,
     quiet: bool,
 ) -> int:
@@ -198,6 +209,7 @@ def run(
         sets=sets,
         weights=weights,
         device=device,
+        keep_models=keep_models,
     )
     limits = _limits(time_limit, memory_limit)
     executor_class = registry.load(Kind.EXECUTOR, executor)

@@ -90,19 +90,19 @@ class Row:
 class Folder(Dataset):
     """Images of your own: a folder with a metadata.csv, named as in `--dataset folder:PATH`.
 
-    Columns: `path` (of an image, from the folder), `label` (any text), `split` (train, val or test; val may be missing);
-    optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the row's, in which
-    what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom and right are
-    excluded). Further columns are not looked at. Classes are the sorted labels; groups are label × attribute.
+    Columns: `path` (of an image, from the folder), `label` (any text), `split` (train, val or test; val may be
+    missing); optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the
+    row's, in which what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom and right
+    are excluded). Further columns are not looked at. Classes are the sorted labels; groups are label × attribute.
 
     Images may have any size; grey ones become RGB, and transparency is dropped. Pixels are taken as they are stored: an
     EXIF orientation is not applied. They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
 
-    Evidence, of the training images alone: masks, or else boxes, if every training image has one. A pixel of the resized
-    mask is relevant if half of its area is; where that leaves nothing, those with more than half of the largest share.
-    A mask without anything, and one that is cropped away, tells nothing: the whole image counts as relevant. Without a
-    column `box`, boxes are tight round the masks. With boxes alone, maps and neurons are judged by what lies inside of
-    the box, and there are no masks.
+    Evidence, of the training images alone: masks, or else boxes, if every training image has one. A pixel of the
+    resized mask is relevant if half of its area is; where that leaves nothing, those with more than half of the largest
+    share. A mask without anything, and one that is cropped away, tells nothing: the whole image counts as relevant.
+    Without a column `box`, boxes are tight round the masks. With boxes alone, maps and neurons are judged by what lies
+    inside of the box, and there are no masks.
     """
 
     name = "folder"
