@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from crayon_bench.errors import UserError
 from crayon_bench.located import locate_dataset
 from crayon_bench.plan import RunRequest, changed_plugins
-from crayon_bench.plugins import Registry, call_hooks
+from crayon_bench.plugins import Kind, Registry, call_hooks
 from crayon_bench.protocol import model_spec
 from crayon_bench.records import Record, Status
 from crayon_bench.runner import perform
@@ -67,6 +67,9 @@ _HINT = "run it again here, with --keep-models --rerun all"
 
 def _request(record: Record, registry: Registry, inputs: Inputs) -> RunRequest:
     c = record.coordinates
+    if not inputs.dataset and registry.load(Kind.DATASET, record.dataset).takes_path:
+        hint = f"add --dataset {record.dataset}:PATH"
+        raise UserError(f"run {record.folder}: its data are a folder of your own", hint)
     located = locate_dataset(inputs.dataset or record.dataset, registry, inputs.data_root)
     if located.dataset.name != record.dataset:
         raise UserError(f"--dataset {inputs.dataset}: the run is on '{record.dataset}'")

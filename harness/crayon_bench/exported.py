@@ -3,7 +3,8 @@ to use it in the metadata. The same model gives the same bytes.
 
 Metadata, all of them texts: ``format``; ``model``, the network's specification (JSON); ``names``, whose names the
 tensors have: ``torchvision``, ``crayon-bench`` or ``other``; ``architecture``; ``classes`` (JSON, by output);
-``scaling`` of the pixels; ``image_shape`` (JSON: channels, height, width); ``crayon_bench``, the version; ``run``, the run's key.
+``scaling`` of the pixels; ``image_shape`` (JSON: channels, height, width); ``crayon_bench``, the version; ``run``, the
+run's key.
 """
 
 import json

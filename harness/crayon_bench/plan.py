@@ -198,8 +198,9 @@ def _plan_dataset(
     unable = _try(plan, guarded, oracle, _unable, oracle, own, dataset, found, options.answers)
     if unable is None:
         return
-    weights = find_weights(protocol.model, dataset, options.weights)
+    weights = find_weights(protocol.model, dataset, options.weights, found.class_names)
     _remark(plan, dataset, found, options, root)
+    plan.remarks += [f"{dataset.name}: {remark}" for remark in weights.remarks]
     shared = {
         "schema": SCHEMA,
         "numerics": NUMERICS,
@@ -263,7 +264,7 @@ def _plan_dataset(
                     overrides=overrides,
                     source=found.source.value,
                     verified=found.verified,
-                    notes=[*found.notes, *_protocol_note(protocol)],
+                    notes=[*found.notes, *_protocol_note(protocol), *weights.notes],
                     where=found.where,
                     data_root=str(root.resolve()),
                     strict=strict,

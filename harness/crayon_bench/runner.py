@@ -523,9 +523,12 @@ def _original_model(
     report: Callable[[str], None],
 ) -> Classifier:
     c = run.request.coordinates
+    whole = is_users_model(c)
 
     def make() -> dict[str, Tensor]:
         model = new_model(run.request, data, pretrained=True).to(device)
+        if whole:
+            return model.state_dict()
         recipe = Recipe.model_validate(c["original"])
         order = original_order(run.request)
         fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
@@ -533,7 +536,8 @@ def _original_model(
 
     state, name, made = run.original or Artifacts(store.artifacts).get_or_make(ORIGINAL, original_depends_on(c), make)
     run.record.artifacts.append(name)
-    report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
+    how = "the user's, not trained, kept as" if whole else "trained, kept as"
+    report(f"original model: {how if made else 'reused'} artifact {name}")
     model = new_model(run.request, data)
     model.load_state_dict(state)
     model.to(device).eval().requires_grad_(False)
@@ -548,10 +552,17 @@ def original_order(request: RunRequest) -> int:
     return derive_seed(request.seed, "original order")
 
 
+def is_users_model(c: dict[str, Any]) -> bool:
+    """Return whether the original model is a whole one from ``--weights``, which is not trained."""
+    return bool((c["weights"] or {}).get("head"))
+
+
 def original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
     """Return the coordinates of the original model."""
     keys = ("numerics", "dataset", "model", "weights", "original", "selection", "seed")
     depends = {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
+    if is_users_model(c):  # the same for every seed, however others would be trained
+        depends = {key: c[key] for key in ("numerics", "dataset", "model", "weights")}
     # Which maps are looked at changes nothing in the original model.
     return {**depends, "model": {key: value for key, value in c["model"].items() if key != "maps"}}
 
@@ -576,7 +587,7 @@ def new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False
     spec = effective_spec(c)
     model = build_model(spec, (channels, height, width), len(data.class_names), derive_seed(c["seed"], "init"))
     if pretrained and isinstance(spec, CNNSpec) and request.weights is not None:
-        load_into(model, spec, c["weights"], Path(request.weights))
+        load_into(model, spec, c["weights"], Path(request.weights), data.class_names)
     return model
 
 

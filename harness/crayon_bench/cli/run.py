@@ -135,7 +135,9 @@ def _chosen(args: list[str]) -> str:
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Initial weights of the network's body, in place of the protocol's: a state_dict (.pth) or safetensors.",
+    help="A state_dict (.pth) or safetensors. With a last layer of as many outputs as there are classes it is the"
+    " original model, and none is trained (--set model.head=new trains one all the same); otherwise it is the initial"
+    " weights of the body, in place of the protocol's.",
 )
 @set_option
 @plugin_option

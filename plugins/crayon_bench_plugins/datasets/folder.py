@@ -92,8 +92,9 @@ class Folder(Dataset):
 
     Columns: `path` (of an image, from the folder), `label` (any text), `split` (train, val or test; val may be
     missing); optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the
-    row's, in which what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom and right
-    are excluded). Further columns are not looked at. Classes are the sorted labels; groups are label × attribute.
+    row's, in which what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom
+    and right are excluded). Further columns are not looked at. Classes are the sorted labels; groups are label ×
+    attribute.
 
     Images may have any size; grey ones become RGB, and transparency is dropped. Pixels are taken as they are stored: an
     EXIF orientation is not applied. They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
