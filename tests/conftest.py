@@ -7,11 +7,13 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,15 +30,40 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_OF_WORKERS: list[dict[str, dict[str, int]]] = []
+"""Hostile cases that the processes of pytest-xdist tried."""
+
+
+def _tally() -> dict[str, Counter[str]]:
+    hostile = sys.modules.get("hostile")
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for tallies in (hostile.TALLY if hostile is not None else {}, *_OF_WORKERS):
+        for kind, tally in tallies.items():
+            found[kind].update(tally)
+    return found
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the count home, in a process of pytest-xdist."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["hostile"] = {kind: dict(tally) for kind, tally in _tally().items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take it there."""
+    _OF_WORKERS.append(getattr(node, "workeroutput", {}).get("hostile", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many hostile cases were tried, by kind, and what became of them."""
-    if (hostile := sys.modules.get("hostile")) is None or not hostile.TALLY:
+    if not (tallies := _tally()):
         return
     terminalreporter.section("hostile cases")
-    for kind, tally in sorted(hostile.TALLY.items()):
+    for kind, tally in sorted(tallies.items()):
         what = ", ".join(f"{number} {outcome}" for outcome, number in sorted(tally.items()))
         terminalreporter.line(f"{tally.total():6,} {kind}: {what}")
-    total = sum(tally.total() for tally in hostile.TALLY.values())
+    total = sum(tally.total() for tally in tallies.values())
     terminalreporter.line(f"{total:6,} in all; more with CRAYON_BENCH_FUZZ=full")
 
 

@@ -18,6 +18,12 @@ class Answers:
             verdicts, relevant, boxes, answered, neurons
         )  # fmt: skip
 
+    def chosen(self, kind, examples):
+        return examples
+
+    def reserve(self, kind, number):
+        pass
+
     def judge_maps(self, examples, maps):
         return Verdicts(self.verdicts)
 

@@ -1,6 +1,8 @@
 """The gate: what it compares, what it says, and that it is never green on nothing."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,7 @@ def save(
     finished: str = "2026-01-01T00:00:00+00:00",
     prefix: str = "test",
     environment: dict | None = None,
+    budget: dict | None = None,
 ) -> None:
     """Save a run whose predictions are right as often as *right* says of each group, or as its bits say."""
     groups = groups or GROUPS
@@ -45,6 +48,7 @@ def save(
         "protocol": {"name": "quick", "threads": 1},
         "oracle": {"name": "simulated", "version": version, "parameters": {}},
         "method": {"name": method, "version": version, "parameters": parameters or {"lambda": 1}, "recipe": None},
+        "budget": budget,
         "seed": seed,
     }
     of = np.repeat(np.arange(len(groups)), list(groups.values()))
@@ -199,12 +203,77 @@ def test_a_cell_that_is_missing_or_failed_is_not_green(cli):
 def test_predictions_that_cannot_be_read_are_not_measured(cli):
     fill("old")
     fill("new")
-    file = next(Path("new/runs").iterdir()) / "predictions.parquet"
+    (folder,) = Path("new/runs").glob("faces.rrr.s1.*")
+    file = folder / "predictions.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:4] + bytes(len(whole)) + whole[-4:])
     result = gate(cli)
     assert result.code == 2
-    assert "its predictions cannot be read" in result.out
+    assert (
+        "not measured: seed 1: its record is damaged (predictions.parquet: the checksum does not match)" in result.out
+    )
+    (folder / "SHA256SUMS").unlink()  # as in a record of an earlier version
+    result = gate(cli)
+    assert result.code == 2
+    assert "not measured: seed 1: its predictions cannot be read" in result.out
+
+
+DAMAGE = {
+    "predictions cut off": lambda folder: os.truncate(folder / "predictions.parquet", 40),
+    "predictions gone": lambda folder: (folder / "predictions.parquet").unlink(),
+    "a bit of the record": lambda folder: _flip(folder / "record.json", b'"seed": 1', b'"seed": 3'),
+    "record emptied": lambda folder: (folder / "record.json").write_bytes(b""),
+    "record gone": lambda folder: (folder / "record.json").unlink(),
+    "sums": lambda folder: _flip(folder / "SHA256SUMS", b"  record.json", b"  recodd.json"),
+}
+
+
+def _flip(file: Path, old: bytes, new: bytes) -> None:
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_record_is_never_green(cli, how):
+    """On either side; also where it was the only one of its cell; and whatever else holds."""
+    for store in ("old", "new"):
+        fill(store)
+        fill(store, method="energy")
+        save(store, method="alone")
+    assert gate(cli).code == 0
+    for store in ("old", "new"):
+        for name, verdict in (("rrr.s1", "RRR: not measured"), ("alone.s0", "not measured")):
+            shutil.copytree(store, "kept")
+            (folder,) = Path(store, "runs").glob(f"faces.{name}.*")
+            if name == "alone.s0" and how == "a bit of the record":
+                _flip(folder / "record.json", b'"seed": 0', b'"seed": 3')
+            else:
+                DAMAGE[how](folder)
+            result = gate(cli)
+            assert result.code == 2, (store, name, result.out)
+            assert verdict in result.out
+            assert f"{'baseline: ' if store == 'old' else ''}seed {name[-1]}: its record is damaged" in result.out
+            assert "ENERGY: holds" in result.out
+            assert not result.err.count("Traceback")
+            shutil.rmtree(store)
+            Path("kept").rename(store)
+    # Another version of the run does not stand in for it.
+    fill("new", version=2, finished="2026-01-02T00:00:00+00:00")
+    (folder, *_) = sorted(Path("new/runs").glob("faces.rrr.s1.*"))
+    DAMAGE[how](folder)
+    assert gate(cli).code == 2
+    shutil.rmtree(folder)
+    assert gate(cli).code == 0
+
+
+def test_a_baseline_file_names_what_is_damaged(cli):
+    fill("old")
+    (folder,) = Path("old/runs").glob("faces.rrr.s1.*")
+    (folder / "record.json").unlink()
+    result = make(cli)
+    assert result.code == 0
+    assert "2 runs; 1 left out, without predictions" in result.err
 
 
 def test_seeds_are_paired_where_they_are_common(cli):
@@ -391,3 +460,21 @@ def test_false_alarms_are_rare_and_real_drops_are_seen(paired, seeds, least):
         seen += worse.exit_code == 1
     assert alarms <= 3  # more have a probability of 1 % at the promised rate of 2.5 %
     assert seen >= least  # three seeds that differ among themselves show little: docs/reference/statistics.md
+
+
+def test_cells_with_equal_budgets_are_compared_whatever_the_strategys_version(cli):
+    def tenth(version: int = 1, name: str = "random") -> dict:
+        return {"share": 0.1, "strategy": {"name": name, "version": version}}
+
+    fill("old")
+    fill("old", 0.5, budget=tenth())
+    fill("new", 0.5, budget=tenth(version=2))
+    result = gate(cli)
+    assert "RRR, budget 10%: holds" in result.out
+    assert "RRR: not comparable: not run with the same settings; nearest: budget" in result.out
+    fill("other", 0.5, budget=tenth(name="uncertain"))
+    fill("other")
+    both = {cell["title"]: cell["verdict"] for cell in cells(gate(cli, "--format", "json", store="other"))}
+    assert both == {"RRR": "holds", "RRR, budget 10%": "not comparable"}
+    assert cli("check", "--update-baseline", "--baseline", "b.json", "--store", "old").code == 0
+    assert "RRR, budget 10%: holds" in gate(cli, baseline="b.json").out

@@ -159,7 +159,7 @@ def test_two_processes_decode_once():
     processes = [context.Process(target=in_another_process, args=(queue,)) for _ in range(2)]
     for process in processes:
         process.start()
-    results = [queue.get(timeout=60) for _ in processes]
+    results = [queue.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sorted(calls for calls, _ in results) == [0, 1]

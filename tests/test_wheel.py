@@ -10,6 +10,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,17 +35,18 @@ def python(wheel, tmp_path_factory) -> Path:
     """A new environment with this wheel and that of a third party's example in it, which borrows its dependencies from this one."""
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, with_pip=False)
+    own = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     # Without its build products, which an author's checkout may hold.
     example = tmp_path_factory.mktemp("example") / "masktune"
     shutil.copytree(EXAMPLE, example, ignore=shutil.ignore_patterns("build", "dist", "__pycache__"))
-    for file in (wheel, build(example, tmp_path_factory.mktemp("wheel of masktune"))):
-        with zipfile.ZipFile(file) as bundle:
-            bundle.extractall(site)
+    wheels = [str(wheel), str(build(example, tmp_path_factory.mktemp("wheel of masktune")))]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(own), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, *wheels], check=True, capture_output=True)
     # Listed in a .pth file, a folder comes after the environment's own; its own .pth files (our editable install) are
     # not read, so that the only crayon_bench to be found is the wheel's.
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    (site / "borrowed.pth").write_text(f"{Path(click.__file__).parents[1]}\n")
+    return own
 
 
 def test_what_is_in_the_wheel(wheel):
@@ -73,7 +75,7 @@ def test_the_wheel_runs_from_an_empty_folder(python, tmp_path):
     def call(*arguments: str) -> str:
         clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(
-            [str(python), "-m", "crayon_bench", *arguments],
+            [str(python.with_name("crayon-bench")), *arguments],
             cwd=tmp_path, capture_output=True, text=True, env=clean, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

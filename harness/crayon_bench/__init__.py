@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crayon_bench.metric import Metric, Predictions
     from crayon_bench.oracle import FeedbackOracle
     from crayon_bench.parameters import Parameters
+    from crayon_bench.strategy import QueryStrategy
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOME = {
     "Metric": "metric",
     "Parameters": "parameters",
     "Predictions": "metric",
+    "QueryStrategy": "strategy",
     "Setting": "method",
     "Source": "dataset",
     "Split": "dataset",
@@ -58,6 +60,7 @@ __all__ = [
     "Metric",
     "Parameters",
     "Predictions",
+    "QueryStrategy",
     "Setting",
     "Source",
     "Split",

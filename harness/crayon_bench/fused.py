@@ -7,7 +7,9 @@ gradient G = u W, and D Wᵀ; the backward pass is then one matrix product.
 
 Every function works on stacks: x (S, B, P), u (S, B, K), W (S, K, P), with P the pixels and K the width of the first
 hidden layer. Each slice of S is computed by itself: a seed's numbers do not depend, to the last bit, on which other
-seeds are computed beside it. tests/test_gradients.py compares everything here with double backward in float64.
+seeds are computed beside it. The order in which MKL adds a product up may depend on where in a cache line its factors
+and the result begin, so every slice begins where it would begin alone: :func:`apart`, :func:`_each`.
+tests/test_gradients.py compares everything here with double backward in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +24,67 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _once(function: F) -> F:
     return cast("F", once_differentiable(function))
+
+
+_LINE = 64
+"""Bytes of a cache line: where torch lets every tensor begin."""
+
+
+def apart(x: Tensor) -> Tensor:
+    """Return x (S, m, n) with contiguous slices that begin at cache lines: itself, or a copy."""
+    contiguous = x.stride(-1) == 1 and x.stride(-2) == x.shape[-1]
+    between = x.stride(0) if len(x) > 1 else 0
+    if contiguous and x.data_ptr() % _LINE == 0 and between * x.element_size() % _LINE == 0:
+        return x
+    return _empty_apart(x.shape, x.dtype, x.device).copy_(x)
+
+
+def _empty_apart(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    S, m, n = shape
+    line = _LINE // dtype.itemsize
+    step = -(-m * n // line) * line
+    return torch.empty(S * step, dtype=dtype, device=device).as_strided((S, m, n), (step, n, 1))
+
+
+def _each(function: Callable[..., Tensor], *given: Tensor, result: tuple[int, int]) -> Tensor:
+    """Return function(*given), or its slices one by one where those of a *result* (S, m, n) would not be apart.
+
+    given: (S, …), of which the factors are apart.
+    """
+    S, itemsize = len(given[0]), given[0].element_size()
+    if S == 1 or result[0] * result[1] * itemsize % _LINE == 0:
+        return function(*given)
+    return torch.cat([function(*(one[s : s + 1] for one in given)) for s in range(S)])
+
+
+def _times(x: Tensor, y: Tensor) -> Tensor:
+    return _each(torch.bmm, x, y, result=(x.shape[-2], y.shape[-1]))
+
+
+def _affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    return _each(torch.baddbmm, b.unsqueeze(-2), x, W.mT, result=(x.shape[-2], W.shape[-2]))
+
+
+class _Product(torch.autograd.Function):
+    """x y for x (S, m, k) and y (S, k, n); not to be differentiated twice."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        x, y = apart(x), apart(y)
+        ctx.save_for_backward(x, y)
+        return _times(x, y)
+
+    @staticmethod
+    @_once
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = ctx.saved_tensors
+        g = apart(g)
+        return _times(g, y.mT), _times(x.mT, g)
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """Return x y, (…, m, n); of stacks (S, …), each slice to the same bits whatever S is."""
+    return cast("Tensor", _Product.apply(x, y)) if x.ndim == y.ndim == 3 else x @ y
 
 
 class Work:
@@ -40,13 +103,16 @@ class Work:
         self._taken.clear()
         self._begun = False
 
-    def take(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return a buffer that nobody else has taken in this step, with whatever is in it."""
-        key = (tuple(shape), dtype, device)
+    def take(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, *, factor: bool = False) -> Tensor:
+        """Return a buffer that nobody else has taken in this step, with whatever is in it.
+
+        factor: its slices, of a shape (S, m, n), are factors of products; see :func:`apart`.
+        """
+        key = (tuple(shape), dtype, device, factor)
         kept, number = self._kept.setdefault(key, []), self._taken.get(key, 0)
         self._taken[key] = number + 1
         if number == len(kept):
-            kept.append(torch.empty(tuple(shape), dtype=dtype, device=device))
+            kept.append((_empty_apart if factor else torch.empty)(tuple(shape), dtype=dtype, device=device))
         return kept[number]
 
     def add(self, like: Tensor, left: Tensor, right: Callable[[int], Tensor]) -> Tensor | None:
@@ -54,8 +120,9 @@ class Work:
 
         left: (S, B, K). right: the (B, P) of one seed; it may be lost when the next seed's is asked for.
         """
-        given = torch.empty_like(like) if self._first is None else self._first
+        given = _empty_apart(like.shape, like.dtype, like.device) if self._first is None else self._first
         again = self._first is not None and self._begun
+        left = apart(left)
         for s, own in enumerate(given):
             if again:
                 own.addmm_(left[s].mT, right(s))
@@ -82,7 +149,7 @@ class _First(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, W: Tensor, b: Tensor, scale: float, work: Work) -> tuple[Tensor, Tensor]:
         ctx.buffer = work.take(x.shape[1:], W.dtype, W.device)
         ctx.x, ctx.scale, ctx.work = x, scale, work
-        h = torch.empty(*x.shape[:2], W.shape[1], dtype=W.dtype, device=W.device)
+        h = _empty_apart((*x.shape[:2], W.shape[1]), W.dtype, W.device)
         for s, own in enumerate(h):
             # Pixels are kept as bytes and converted again in the backward pass: that takes less time than to fetch
             # four times as much from memory.
@@ -107,7 +174,8 @@ class _Hidden(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        h = torch.baddbmm(b.unsqueeze(-2), x, W.mT).relu_()
+        x, W = apart(x), apart(W)
+        h = _affine(x, W, b).relu_()
         gate = h.sign()
         ctx.save_for_backward(x, W, gate)
         ctx.mark_non_differentiable(gate)
@@ -117,8 +185,8 @@ class _Hidden(torch.autograd.Function):
     @_once
     def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, W, gate = ctx.saved_tensors
-        g = g * gate
-        return torch.bmm(g, W), torch.bmm(g.mT, x), g.sum(-2)
+        g = apart(g * gate)
+        return _times(g, W), _times(g.mT, x), g.sum(-2)
 
 
 class _Last(torch.autograd.Function):
@@ -126,14 +194,16 @@ class _Last(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, W: Tensor, b: Tensor) -> Tensor:
+        x, W = apart(x), apart(W)
         ctx.save_for_backward(x, W)
-        return torch.baddbmm(b.unsqueeze(-2), x, W.mT)
+        return _affine(x, W, b)
 
     @staticmethod
     @_once
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, W = ctx.saved_tensors
-        return torch.bmm(g, W), torch.bmm(g.mT, x), g.sum(-2)
+        g = apart(g)
+        return _times(g, W), _times(g.mT, x), g.sum(-2)
 
 
 def layers(
@@ -204,16 +274,17 @@ class _Pixels(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, W: Tensor, pixels: Tensor, work: Work) -> Tensor:
-        columns = W.index_select(-1, pixels)
+        u, columns = apart(u), apart(W.index_select(-1, pixels))
         ctx.save_for_backward(u, W, columns, pixels)
         ctx.work = work
-        return torch.bmm(u, columns)
+        return _times(u, columns)
 
     @staticmethod
     @_once
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         u, W, columns, pixels = ctx.saved_tensors
-        return torch.bmm(g, columns.mT), ctx.work.add_columns(W, torch.bmm(u.mT, g), pixels), None, None
+        g = apart(g)
+        return _times(g, columns.mT), ctx.work.add_columns(W, _times(u.mT, g), pixels), None, None
 
 
 class _PeakSum(torch.autograd.Function):
@@ -222,8 +293,10 @@ class _PeakSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, W: Tensor, weight: Tensor, work: Work) -> tuple[Tensor, Tensor]:
         (S, B, _), P = u.shape, W.shape[-1]
-        D, M = work.take((S, B, P), u.dtype, u.device), work.take((B, P), u.dtype, u.device)
-        value, divisor, V = torch.empty_like(u[..., 0]), torch.empty_like(u[..., 0]), torch.empty_like(u)
+        D, M = work.take((S, B, P), u.dtype, u.device, factor=True), work.take((B, P), u.dtype, u.device)
+        u, W = apart(u), apart(W)
+        value, divisor = torch.empty_like(u[..., 0]), torch.empty_like(u[..., 0])
+        V = _empty_apart(u.shape, u.dtype, u.device)
         dead = torch.empty_like(value, dtype=torch.bool)
         for s in range(S):
             G = torch.mm(u[s], W[s], out=D[s])
@@ -271,8 +344,10 @@ class _Share(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, W: Tensor, part: Tensor, work: Work) -> tuple[Tensor, Tensor]:
         (S, B, _), P = u.shape, W.shape[-1]
-        D, M = work.take((S, B, P), u.dtype, u.device), work.take((B, P), u.dtype, u.device)
-        value, divisor, V = torch.empty_like(u[..., 0]), torch.empty_like(u[..., 0]), torch.empty_like(u)
+        D, M = work.take((S, B, P), u.dtype, u.device, factor=True), work.take((B, P), u.dtype, u.device)
+        u, W = apart(u), apart(W)
+        value, divisor = torch.empty_like(u[..., 0]), torch.empty_like(u[..., 0])
+        V = _empty_apart(u.shape, u.dtype, u.device)
         dead = torch.empty_like(value, dtype=torch.bool)
         for s in range(S):
             G = torch.mm(u[s], W[s], out=D[s])

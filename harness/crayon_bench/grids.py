@@ -19,6 +19,19 @@ def to_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     return nn.functional.adaptive_avg_pool2d(masks[:, None].float(), grid).squeeze(1)
 
 
+def boxes_to_grid(boxes: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Return the share of each cell that a box covers: float32 (n, h, w), for boxes (n, 4) in an image of *size*.
+
+    A box is top, left, bottom, right (excluded) in pixels. The same as :func:`to_grid` of the boxes' masks.
+    """
+    pools = []
+    for side, (pixels, cells) in enumerate(zip(size, grid, strict=True)):
+        at = torch.arange(pixels, device=boxes.device)
+        inside = (boxes[:, side, None] <= at) & (at < boxes[:, side + 2, None])
+        pools.append(nn.functional.adaptive_avg_pool1d(inside.float(), cells))
+    return pools[0][:, :, None] * pools[1][:, None, :]
+
+
 def ask_masks(oracle: "MeteredOracle", kind: FeedbackKind, n: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Ask for the masks of this *kind* of all n training images, some at a time, and keep them on the grid only.
 

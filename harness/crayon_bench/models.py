@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from crayon_bench.fused import Work, layers, peak_sum, pixels_of, share_of, softmax
+from crayon_bench.fused import Work, layers, peak_sum, pixels_of, product, share_of, softmax
 from crayon_bench.protocol import MLPSpec, ModelSpec
 
 
@@ -179,7 +179,7 @@ class MLPForward(Forward):
         """Return ∂⟨seed, logits⟩/∂z of the first layer's sums z: (…, B, width)."""
         u = seed
         for W, gate in zip(reversed(self.weights[1:]), reversed(self.gates), strict=True):
-            u = (u @ W) * gate
+            u = product(u, W) * gate
         return u
 
     def input_gradient(self, seed: Tensor, pixels: Tensor | None = None) -> Tensor:
@@ -192,7 +192,7 @@ class MLPForward(Forward):
         if pixels is not None:
             chosen = pixels_of(u.view(-1, *u.shape[-2:]), W.view(-1, *W.shape[-2:]), pixels, self.work)
             return chosen.view(*u.shape[:-1], len(pixels))
-        gradient = u @ W
+        gradient = product(u, W)
         return gradient.view(*gradient.shape[:-1], *self.shape)
 
     def map_of(self, seed: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ layers are slices (S, out, in) of it. Images, labels and feedback stay where the
 rows of a step are brought together.
 
 Nothing here lets a network feel its company, down to the last bit: products are batched (each slice is the same product
-whatever S is), sums run over the trailing dimensions, everything else is element by element. The same code trains one
-network, as a stack of one; tests/test_stacking.py compares the bits. That a slice of a batched product does not depend
-on the number of slices is the linear algebra library's doing: the tests hold for the machine that they ran on.
+whatever S is, and begins where it would begin alone), sums run over the trailing dimensions, everything else is element
+by element. The same code trains one network, as a stack of one; tests/test_stacking.py compares the bits. That a slice
+of a batched product does not depend on the number of slices is the linear algebra library's doing: the tests hold for
+the machine that they ran on.
 """
 
 from collections.abc import Callable, Mapping, Sequence

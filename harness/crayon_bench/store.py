@@ -37,6 +37,8 @@ class Store:
         self.mend = mend
         self.runs = path / "runs"
         self.artifacts = path / "artifacts"
+        self.damaged: dict[str, str] = {}
+        """Folders of records that were left out, and what is wrong with each; after a call of ``records``."""
 
     @classmethod
     def create(cls, path: Path) -> "Store":
@@ -159,6 +161,20 @@ class Store:
             return ""
 
     def _read(self, folder: Path) -> Record | None:
+        try:
+            return self._read_once(folder)
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            pass  # another process may have replaced the folder in the middle of it
+        try:
+            return self._read_once(folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if folder.is_dir() and folder.name.count(".") == 3:  # named as a record is
+                self._damaged(folder, ValueError(f"{Path(str(error.filename)).name} is missing"))
+        except (ValueError, RecursionError) as error:
+            self._damaged(folder, error)
+        return None
+
+    def _read_once(self, folder: Path) -> Record:
         file = folder / "record.json"
         try:
             raw = read_json(file)
@@ -172,22 +188,23 @@ class Store:
                 _check_whole(folder / "predictions.parquet")
             check_sums(folder, ["record.json", *(["predictions.parquet"] if record.status is Status.OK else [])])
             return record
-        except (FileNotFoundError, NotADirectoryError) as error:
-            if file.exists():
-                self._damaged(folder, ValueError(f"{Path(str(error.filename)).name} is missing"))
-            return None
+        except (FileNotFoundError, NotADirectoryError):
+            raise
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-        except (ValueError, RecursionError) as error:
-            self._damaged(folder, error)
-            return None
 
     def _damaged(self, folder: Path, error: Exception) -> None:
         what = next(iter(str(error).splitlines()), type(error).__name__)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             what = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
-        kept = f"set aside as {set_aside(folder).name}" if self.mend else "left out"
+        kept = "left out"
+        if self.mend:
+            try:
+                kept = f"set aside as {set_aside(folder).name}"
+            except FileNotFoundError:  # by another process, at the same moment
+                return
+        self.damaged[folder.name] = what
         text = f"Warning: record {folder.name} is damaged ({what}); {kept}, the run counts as missing"
         print(one_line(text), file=sys.stderr)
 

@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from crayon_bench.errors import UserError
 from crayon_bench.files import read_json, write_file
 from crayon_bench.parameters import validated
-from crayon_bench.records import Record, Status, digest
+from crayon_bench.records import Record, Status, digest, folder_name
 from crayon_bench.store import Store
 
 FORMAT = "crayon-bench baseline"
@@ -46,21 +47,29 @@ class Examples:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: right or wrong of each test example, in order of group and name. reason: why there are none."""
+    """One run: right or wrong of each test example, in order of group and name.
+
+    reason: why there are none. damaged: the record is not what was written.
+    """
 
     tests: Examples | None
     right: NDArray[np.bool_] | None
     reason: str | None = None
+    damaged: bool = False
 
 
 @dataclass
 class Cell:
-    """The runs of one cell by seed. coordinates: those of its newest run, without the seed."""
+    """The runs of one cell by seed. coordinates: those of its newest run, without the seed.
+
+    lost: nothing is known but the names of data set and method; its records are damaged.
+    """
 
     coordinates: dict[str, Any]
     title: str
     environment: dict[str, Any]
     runs: dict[int, Run] = field(default_factory=dict)
+    lost: bool = False
 
     @property
     def dataset(self) -> str:
@@ -75,13 +84,24 @@ class Cell:
 
 def without_versions(coordinates: dict[str, Any]) -> dict[str, Any]:
     """Return *coordinates* without seed and versions: equal for runs of one cell."""
-    return {
-        name: {key: value for key, value in part.items() if key not in _VERSIONS}
-        if name in ("dataset", "method", "oracle") and isinstance(part, dict)
-        else part
+    kept = {
+        name: _unversioned(part) if name in ("dataset", "method", "oracle") else part
         for name, part in coordinates.items()
         if name not in ("seed", "schema", "numerics")
     }
+    budget = coordinates.get("budget")
+    if isinstance(budget, dict) and "strategy" in budget:
+        kept["budget"] = {**budget, "strategy": _unversioned(budget["strategy"])}
+    return kept
+
+
+def _unversioned(part: Any) -> Any:
+    return {key: value for key, value in part.items() if key not in _VERSIONS} if isinstance(part, dict) else part
+
+
+def _title(record: Record) -> str:
+    budget = record.budget
+    return record.title["method"] if budget is None else f"{record.title['method']}, budget {budget}"
 
 
 def read_cells(path: Path) -> dict[str, Cell]:
@@ -96,17 +116,39 @@ def read_cells(path: Path) -> dict[str, Cell]:
 
 
 def cells_of(store: Store) -> dict[str, Cell]:
-    """Return the cells of *store*. Of several versions of a run the one that finished last counts."""
+    """Return the cells of *store*. Of several versions of a run the one that finished last counts.
+
+    A damaged record counts as a run of its cell without predictions, whatever other versions there are. If its
+    coordinates are damaged too, it counts so in every cell of its data set and method; if there is none, in a lost one.
+    """
     cells: dict[str, Cell] = {}
     for record in sorted(store.records(), key=lambda r: (r.finished, r.key)):
         coordinates = {name: value for name, value in record.coordinates.items() if name != "seed"}
         own = cells.setdefault(
             digest(without_versions(record.coordinates)),
-            Cell(coordinates, record.title["method"], record.environment),
+            Cell(coordinates, _title(record), record.environment),
         )
-        own.coordinates, own.title, own.environment = coordinates, record.title["method"], record.environment
+        own.coordinates, own.title, own.environment = coordinates, _title(record), record.environment
         own.runs[record.seed] = _run(store, record)
+    for folder, what in store.damaged.items():
+        _add_damaged(cells, store.runs / folder, what)
     return cells
+
+
+def _add_damaged(cells: dict[str, Cell], folder: Path, what: str) -> None:
+    dataset, method, seed, key = (folder.name.split(".") + [""] * 4)[:4]
+    run = Run(None, None, f"its record is damaged ({what}); carry it out again, or delete {folder}", damaged=True)
+    number = int(seed[1:]) if seed[1:].isdecimal() else -1
+    coordinates: dict[str, Any] = {"dataset": {"name": dataset}, "method": {"name": method}, "protocol": {"name": "?"}}
+    own = [name for name, cell in cells.items() if (cell.dataset, cell.method) == (dataset, method)]
+    lost = not own
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = read_json(folder / "record.json")["coordinates"]
+        if digest(found)[:16] == key and folder_name(found, key) == folder.name and found["protocol"]["name"]:
+            coordinates = {name: value for name, value in found.items() if name != "seed"}
+            own, lost = [digest(without_versions(found))], False
+    for name in own or [digest(folder.name)]:
+        cells.setdefault(name, Cell(coordinates, method, {}, lost=lost)).runs[number] = run
 
 
 def _run(store: Store, record: Record) -> Run:

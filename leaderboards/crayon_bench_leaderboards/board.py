@@ -5,26 +5,27 @@ never stands beside real data. Several settings in a store give several tables, 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from crayon_bench.budget import Budget
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.files import parse_toml
-from crayon_bench.parameters import validated
 from crayon_bench.records import GroupCount, MetricValue, Record, Status, digest
-
-M = TypeVar("M", bound=BaseModel)
+from crayon_bench_leaderboards.price import Price, price_remarks
+from crayon_bench_leaderboards.reading import read_model
 
 _HERE = files("crayon_bench_leaderboards")
 
 _SHORT = {"sample_accuracy": "Acc", "group_mean_accuracy": "MA", "worst_group_accuracy": "WGA"}
+CURVE = "curve"
+"""A board made of what was run, not of a file: :mod:`crayon_bench_leaderboards.curve`."""
 SHORT_NAMES = {short.lower(): name for name, short in _SHORT.items()}
 
 Detail = Literal["worst_group", "seconds", "memory"]
@@ -48,6 +49,8 @@ class Board(BaseModel):
     references: list[str] = []
     details: list[Detail] = []
     """What the second, small table says of each method. None: there is no such table."""
+    seeds: bool = False
+    """Whether a column says how many seeds each row has."""
 
     @model_validator(mode="after")
     def _has_no_doubles(self) -> "Board":
@@ -65,6 +68,12 @@ class Board(BaseModel):
     def metric_names(self) -> list[str]:
         """Return the full names of the metrics; ``acc``, ``ma`` and ``wga`` are short ones."""
         return [SHORT_NAMES.get(name, name) for name in self.metrics]
+
+    @property
+    def gained(self) -> str:
+        """The metric of which a priced table says what was gained: the worst group's accuracy, or else the first."""
+        names = self.metric_names()
+        return "worst_group_accuracy" if "worst_group_accuracy" in names else names[0]
 
 
 class Reference(BaseModel):
@@ -99,11 +108,11 @@ def board_names() -> list[str]:
 def load_board(name: str) -> Board:
     """Return a built-in board, or one from a TOML file. Raises UserError."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        board = _read(Path(name), Board, "--board")
+        board = read_model(Path(name), Board, "--board")
     elif name in board_names():
-        board = _read(_HERE / "boards" / f"{name}.toml", Board, "--board")
+        board = read_model(_HERE / "boards" / f"{name}.toml", Board, "--board")
     else:
-        raise UserError(f"--board {name}: there is no such board", did_you_mean(name, board_names()))
+        raise UserError(f"--board {name}: there is no such board", did_you_mean(name, [*board_names(), CURVE]))
     known = _reference_names()
     for reference in board.reference_names():  # here, so that the message names the file with the mistake
         if reference not in known:
@@ -122,22 +131,7 @@ def load_reference(name: str) -> Reference:
     known = _reference_names()
     if name not in known:
         raise UserError(f"there are no published numbers '{name}'", did_you_mean(name, known))
-    return _read(_HERE / "reference" / f"{name}.toml", Reference, "reference")
-
-
-def _read(path: Any, model: type[M], what: str) -> M:
-    try:
-        raw = parse_toml(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{what} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except ValueError as error:
-        raise UserError(f"{what} {path}: not valid TOML: {error}") from None
-    if "schema" in raw:
-        raw["schema_"] = raw.pop("schema")
-    try:
-        return validated(model, raw, "")
-    except UserError as error:
-        raise UserError(f"{what} {path}: {str(error).replace('schema_', 'schema')}") from None
+    return read_model(_HERE / "reference" / f"{name}.toml", Reference, "reference")
 
 
 def boards_for(records: Sequence[Record]) -> list[Board]:
@@ -193,14 +187,18 @@ class WorstGroup:
 
 @dataclass
 class Row:
-    """A method on a data set. status: ok, partial, failed, skipped or missing. notes: numbers of footnotes.
+    """A method on a data set, under one budget. status: ok, partial, failed, skipped or missing.
 
-    published: reference → metric → percent. seconds, memory (MiB): means of the method's own refine step.
+    budget: ``10%``, ``100 uncertain``; None for no limit. published: reference → metric → percent. seconds, memory
+    (MiB): means of the method's own refine step. notes: numbers of footnotes.
     """
 
     dataset: str
     method: str
     variant: str
+    budget: str | None
+    order: tuple[bool, bool, float, str]
+    """Sorts the budgets of a method."""
     label: str
     feedback: str
     feedback_total: float | None
@@ -216,7 +214,22 @@ class Row:
     warnings: dict[str, int]
     groups: dict[int, list[GroupCount]] = field(default_factory=dict)
     """Seed → right and total of each test group."""
+    hours_by_seed: dict[int, float | None] = field(default_factory=dict)
+    """Seed → person-hours; empty without a price, None where a time or price is not known."""
+    gain: float | None = None
+    """What was gained per person-hour, in points of the board's metric. None: not defined, or there is no price."""
     notes: list[int] = field(default_factory=list)
+
+    @property
+    def hours(self) -> float | None:
+        """Person-hours, mean over seeds. None: not known for every seed."""
+        known = [hours for hours in self.hours_by_seed.values() if hours is not None]
+        return fmean(known) if known and len(known) == len(self.hours_by_seed) else None
+
+    @property
+    def title(self) -> str:
+        """The label with the budget: no two rows of a section have the same."""
+        return self.label if self.budget is None else f"{self.label}, budget {self.budget}"
 
     def all_notes(self) -> list[int]:
         """Return the numbers of the row's footnotes, with those of its published numbers."""
@@ -234,6 +247,7 @@ class Section:
     protocol: str
     seeds: list[int]
     setting: str
+    oracle: str
     rows: list[Row]
     left_out: list[int]
     """Seeds that fewer than half of the methods have."""
@@ -252,6 +266,8 @@ class Table:
     sections: list[Section]
     footnotes: list[str]
     remarks: list[str]
+    price: Price | None = None
+    """Whose person-hours stand in it; None: it has none."""
     statistics: bool = False
     """Whether it ends with intervals, differences and ranks."""
 
@@ -271,8 +287,13 @@ def _seeds(seeds: list[int]) -> str:
     return "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
 
 
-def make_tables(board: Board, records: Iterable[Record], only: Sequence[str] | None = None) -> list[Table]:
-    """Return the tables of *board*, newest first. *only*: rows for these methods; None: the board's and all others."""
+def make_tables(
+    board: Board, records: Iterable[Record], only: Sequence[str] | None = None, price: Price | None = None
+) -> list[Table]:
+    """Return the tables of *board*, newest first.
+
+    only: rows for these methods; None: the board's and all others. price: what answers cost; None: no such columns.
+    """
     by_setting: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.dataset in board.datasets:
@@ -290,17 +311,22 @@ def make_tables(board: Board, records: Iterable[Record], only: Sequence[str] | N
         alike = [group for group in newest_first if (group[0].source, group[0].protocol) == kind]
         per_dataset = [[group for group in alike if group[0].dataset == name] for name in board.datasets]
         for groups in zip_longest(*per_dataset):
-            tables.append(_make_table(board, kind[0], [g for g in groups if g], references, only))
+            tables.append(_make_table(board, kind[0], [g for g in groups if g], references, only, price))
     return tables
 
 
 def _make_table(
-    board: Board, source: str, groups: list[list[Record]], references: list[Reference], only: Sequence[str] | None
+    board: Board,
+    source: str,
+    groups: list[list[Record]],
+    references: list[Reference],
+    only: Sequence[str] | None,
+    price: Price | None,
 ) -> Table:
-    table = Table(board, source, references if source == "real" else [], [], [], [])
+    table = Table(board, source, references if source == "real" else [], [], [], [], price)
     several = len(groups) > 1  # then what is said of one data set must name it
     for group in groups:
-        section = _section(board, group, table.references, only)
+        section = _section(board, group, table.references, only, price)
         table.sections.append(section)
         for row in section.rows:
             row.notes += [_number(table, text) for text in _footnotes(row, f" on {section.title}" if several else "")]
@@ -310,6 +336,8 @@ def _make_table(
                     if note and reference.name in cell.published:
                         cell.published_notes[reference.name] = _number(table, note)
         table.remarks += _remarks(section, group, table.references, f"{section.title}: " if several else "")
+    if price is not None:
+        table.remarks += _price_remarks(table, price)
     table.remarks = list(dict.fromkeys(table.remarks))
     return table
 
@@ -320,14 +348,38 @@ def _number(table: Table, footnote: str) -> int:
     return table.footnotes.index(footnote) + 1
 
 
-def _section(board: Board, group: list[Record], references: list[Reference], only: Sequence[str] | None) -> Section:
+def _price_remarks(table: Table, price: Price) -> list[str]:
+    rows = [row for section in table.sections for row in section.rows]
+    short = next((row.metrics[table.board.gained].short for row in rows), "")
+    kinds = {kind: row.feedback_by_kind[kind] for row in rows for kind in row.feedback_by_kind}
+    unknown = list(dict.fromkeys(row.label for row in rows if row.hours_by_seed and row.hours is None))
+    return price_remarks(price, [kind for kind, number in kinds.items() if number], short, unknown)
+
+
+def _add_gains(rows: list[Row], metric: str) -> None:
+    """Fill in what each row gained per person-hour: paired with Original by seeds, over all seeds of the row."""
+    original = next((row for row in rows if row.method == "original" and row.metrics[metric].per_seed), None)
+    if original is None:
+        return
+    before = original.metrics[metric]
+    sign = 1 if before.direction == "higher" else -1
+    for row in rows:
+        after, hours = row.metrics[metric].per_seed, row.hours
+        if row.metrics[metric].mean is not None and hours and set(after) <= set(before.per_seed):
+            row.gain = sign * fmean(value - before.per_seed[seed] for seed, value in after.items()) / hours
+
+
+def _section(
+    board: Board, group: list[Record], references: list[Reference], only: Sequence[str] | None, price: Price | None
+) -> Section:
     first = group[0]
     seeds = _seeds_of(group)
     stray = sorted({record.seed for record in group} - set(seeds))
     group = [record for record in group if record.seed in seeds]
     variants: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in group:
-        variants[record.method, digest(record.coordinates["method"])].append(record)
+        identity = [record.coordinates["method"], record.coordinates.get("budget")]
+        variants[record.method, digest(identity)].append(record)
     rank = {name: position for position, name in enumerate(board.methods)}
     wanted = list(only) if only is not None else [*board.methods, *sorted({record.method for record in group})]
     names = sorted(dict.fromkeys(wanted), key=lambda name: (rank.get(name, len(rank)), name))
@@ -337,14 +389,22 @@ def _section(board: Board, group: list[Record], references: list[Reference], onl
     rows = []
     for name in names:
         mine = [records for (method, _), records in variants.items() if method == name]
-        labelled = sorted(zip(_changes(mine), mine, strict=True), key=lambda pair: pair[0])
-        for changes, records in labelled or [("", [])]:
+        labelled = sorted(
+            zip(_changes(mine), _budgets(mine), mine, strict=True),
+            key=lambda one: (one[0], _budget_order(one[2][0].coordinates.get("budget")), one[1] or ""),
+        )
+        for changes, budget, records in labelled or [("", None, [])]:
             theirs = {reference: values[name] for reference, values in published.items() if name in values}
-            rows.append(_row(board, first, name, changes, records, seeds, theirs))
+            rows.append(_row(board, first, name, changes, budget, records, seeds, theirs))
+            if price is not None:
+                done = [record for record in records if record.status is Status.OK]
+                rows[-1].hours_by_seed = {record.seed: price.hours(record.feedback) for record in done}
+    _add_gains(rows, board.gained)
     for metric in board.metric_names():
         _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
     title = first.title["dataset"]
-    return Section(first.dataset, title, first.source, first.protocol, seeds, first.setting, rows, stray)
+    oracle = first.title.get("oracle", "")
+    return Section(first.dataset, title, first.source, first.protocol, seeds, first.setting, oracle, rows, stray)
 
 
 def _seeds_of(group: list[Record]) -> list[int]:
@@ -354,6 +414,17 @@ def _seeds_of(group: list[Record]) -> list[int]:
         methods[record.seed].add(record.method)
     half = len({record.method for record in group}) / 2
     return sorted(seed for seed, names in methods.items() if len(names) >= half)
+
+
+def _budget_order(budget: Mapping[str, Any] | None) -> tuple[bool, bool, float, str]:
+    """Return what sorts the budgets of a method: numbers of questions, then shares, each ascending; no limit last.
+
+    The last of them is the name of the strategy.
+    """
+    if budget is None:
+        return (True, False, 0.0, "")
+    limit = Budget.from_coordinates(budget)
+    return (False, limit.questions is None, limit.questions or limit.share or 0.0, str(budget["strategy"]["name"]))
 
 
 def _changes(variants: list[list[Record]]) -> list[str]:
@@ -378,6 +449,22 @@ def _changes(variants: list[list[Record]]) -> list[str]:
     return texts
 
 
+def _budgets(variants: list[list[Record]]) -> list[str | None]:
+    """Return the budget of each variant of a method; with more of its strategy where others have the same name."""
+    strategies: dict[str | None, dict[str, Any]] = defaultdict(dict)
+    for record, *_ in variants:
+        strategy = (record.coordinates.get("budget") or {}).get("strategy")
+        strategies[record.budget][digest(strategy)] = strategy
+    texts = []
+    for record, *_ in variants:
+        text = record.budget
+        if text is not None and len(strategies[text]) > 1:
+            strategy = record.coordinates["budget"]["strategy"]
+            text += "".join(f" {key}={str(value)[:8]}" for key, value in sorted(strategy.items()) if key != "name")
+        texts.append(text)
+    return texts
+
+
 def _shared_changes(group: list[Record]) -> dict[str, Any]:
     """Return what ``--set`` changed for all rows, such as the data set's size or the original model's epochs."""
     return {key: value for r in group for key, value in r.overrides.items() if not _is_rows_own(key, r.method)}
@@ -394,6 +481,7 @@ def _row(
     any_record: Record,
     name: str,
     changes: str,
+    budget: str | None,
     records: list[Record],
     seeds: list[int],
     published: dict[str, dict[str, float]],
@@ -402,9 +490,11 @@ def _row(
     status, reason = _status(records, done, seeds)
     first = done[0] if done else records[0] if records else None
     label = first.title["method"] if first else board.titles.get(name, name)
+    limit = first.coordinates.get("budget") if first else None
     if changes:
         label += f" ({changes})"
-        published = {}  # those numbers are for the method as it was published
+    if changes or limit is not None:
+        published = {}  # those numbers are for the method as it was published, with all feedback
     cells = {
         metric: _cell(metric, done, {by: values[metric] for by, values in published.items() if metric in values})
         for metric in board.metric_names()
@@ -414,6 +504,8 @@ def _row(
         dataset=any_record.dataset,
         method=name,
         variant=changes,
+        budget=budget,
+        order=_budget_order(limit),
         label=label,
         feedback=done[0].feedback.label if done else first.title["feedback"] if first else "?",
         feedback_total=_plain(fmean(record.feedback.total for record in done)) if done else None,
@@ -522,12 +614,12 @@ def _footnotes(row: Row, where: str) -> list[str]:
     if row.status == "skipped":
         notes.append(f"does not apply{where}: {row.reason}")  # without the label: several methods share a reason
     elif row.status != "ok":
-        notes.append(f"{row.label}{where}: {row.reason}")
+        notes.append(f"{row.title}{where}: {row.reason}")
     for cell in row.metrics.values():
         if cell.reason:
-            notes.append(f"{row.label}{where}: no {cell.short}: {cell.reason}")
+            notes.append(f"{row.title}{where}: no {cell.short}: {cell.reason}")
     notes += [
-        f"{row.label}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
+        f"{row.title}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
     ]
     return notes
 
@@ -551,6 +643,7 @@ def _remarks(section: Section, group: list[Record], references: list[Reference],
         remarks.append(f"{where}Feedback by oracle: {oracle}")
     shared = _shared_changes(group)
     changed_rows = any(_is_rows_own(key, r.method) for r in group for key in r.overrides)
+    limited_rows = any(r.budget is not None for r in group)
     if shared:
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         remarks.append(f"{section.title}: protocol {section.protocol} changed by --set: {changed}")
@@ -568,4 +661,6 @@ def _remarks(section: Section, group: list[Record], references: list[Reference],
             remarks.append(
                 f"Published numbers{by} are for protocol {reference.protocol} as it is; changed rows have none."
             )
+        if limited_rows and not shared:
+            remarks.append(f"Published numbers{by} are for all feedback; rows with a budget have none.")
     return remarks

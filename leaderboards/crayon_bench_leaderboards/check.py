@@ -92,12 +92,14 @@ def check(
 ) -> Report:
     """Compare the cells of *baseline* with those of *now*. margin: percentage points that a score may lose."""
     report = Report(metric, margin)
-    known = {key: cell for key, cell in baseline.items() if _measured(cell)}
+    known = {key: cell for key, cell in baseline.items() if _measured(cell) or _damaged(cell)}
     for key, cell in sorted(known.items(), key=lambda item: (item[1].dataset, item[1].method, item[0])):
         report.comparisons.append(_compare(cell, now.get(key), now, report, any_seeds))
         if key in now:
             report.versions |= _versions(cell, now[key])
-    report.added = sorted(f"{cell.dataset}: {cell.title}" for key, cell in now.items() if key not in known)
+    report.added = sorted(
+        f"{cell.dataset}: {cell.title}" for key, cell in now.items() if key not in known and not cell.lost
+    )
     return report
 
 
@@ -105,10 +107,16 @@ def _measured(cell: Cell) -> dict[int, Run]:
     return {seed: run for seed, run in sorted(cell.runs.items()) if run.right is not None}
 
 
+def _damaged(cell: Cell) -> list[str]:
+    return [f"seed {seed}: {run.reason}" for seed, run in sorted(cell.runs.items()) if run.damaged]
+
+
 def _compare(old: Cell, new: Cell | None, now: Mapping[str, Cell], report: Report, any_seeds: bool) -> Comparison:
     verdict, reason, measured = Verdict.NOT_COMPARABLE, None, None
-    if new is None:
-        reason = _why_missing(old, now)
+    if then := _damaged(old):
+        verdict, reason = Verdict.NOT_MEASURED, f"baseline: {then[0]}"
+    elif new is None:
+        verdict, reason = _why_missing(old, now)
     else:
         before, after = _measured(old), _measured(new)
         common = [seed for seed in before if seed in new.runs]
@@ -140,17 +148,21 @@ def _list(seeds: Mapping[int, Run]) -> str:
     return f"{shown} …" if len(seeds) > 6 else shown
 
 
-def _why_missing(old: Cell, now: Mapping[str, Cell]) -> str:
+def _why_missing(old: Cell, now: Mapping[str, Cell]) -> tuple[Verdict, str]:
     alike = [cell for cell in now.values() if (cell.dataset, cell.method) == (old.dataset, old.method)]
     if not alike:
-        return "not run"
+        return Verdict.NOT_COMPARABLE, "not run"
+    for cell in alike:
+        if cell.lost:  # it may have been this one
+            return Verdict.NOT_MEASURED, _damaged(cell)[0]
     differing = [differences(without_versions(old.coordinates), without_versions(cell.coordinates)) for cell in alike]
     nearest = min(differing, key=len)
     if not nearest:  # 1 and 1.0 are equal and not the same
-        return "not run with the same settings"
+        return Verdict.NOT_COMPARABLE, "not run with the same settings"
     path, (then, there) = next(iter(nearest.items()))
     more = f" and {len(nearest) - 1} more" if len(nearest) > 1 else ""
-    return f"not run with the same settings; nearest: {path} {_short(then)} then, {_short(there)} now{more}"
+    nearest_one = f"nearest: {path} {_short(then)} then, {_short(there)} now{more}"
+    return Verdict.NOT_COMPARABLE, f"not run with the same settings; {nearest_one}"
 
 
 def _short(value: object) -> str:

@@ -11,11 +11,16 @@ from crayon_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from crayon_bench_leaderboards.baseline import Cell
+    from crayon_bench_leaderboards.board import Table
 
 
 @click.command()
 @store_option
-@click.option("--board", metavar="NAME|FILE", help="Which table. Default: every one that the store has runs for.")
+@click.option(
+    "--board",
+    metavar="NAME|FILE",
+    help="Which table; curve: a score against feedback. Default: every table that the store has runs for.",
+)
 @click.option(
     "--format",
     "form",
@@ -27,6 +32,15 @@ if TYPE_CHECKING:
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
 @click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
+@click.option(
+    "--price",
+    metavar="published|recorded|FILE",
+    help="Add person-hours and what was gained per person-hour, by these seconds per answer.",
+)
+@click.option("--metric", metavar="NAME", help="The score of --board curve. Default: worst_group_accuracy (wga).")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE.png|.svg", help="With --board curve: the picture to write."
+)
 def leaderboard(
     store: Path,
     board: str | None,
@@ -35,6 +49,9 @@ def leaderboard(
     source: str | None,
     protocol: str | None,
     statistics: bool,
+    price: str | None,
+    metric: str | None,
+    plot: Path | None,
 ) -> None:
     """Print a leaderboard of the runs in a store.
 
@@ -42,44 +59,91 @@ def leaderboard(
     settings gives several tables, newest first.
     """
     from crayon_bench.store import Store
-    from crayon_bench_leaderboards.board import boards_for, load_board, make_tables
-    from crayon_bench_leaderboards.render import print_terminal, to_csv, to_json, to_latex, to_markdown, to_terminal
+    from crayon_bench_leaderboards.board import CURVE, boards_for, load_board, make_tables
+    from crayon_bench_leaderboards.curve import curve_tables
+    from crayon_bench_leaderboards.price import load_price
+    from crayon_bench_leaderboards.render import print_terminal
 
-    chosen = load_board(board) if board else None
+    _check_curve_options(board == CURVE, metric, plot)
+    chosen = load_board(board) if board and board != CURVE else None
+    paid = load_price(price) if price else None
     records = [
         record
         for record in Store.open(store).records()
         if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    tables = [table for b in ([chosen] if chosen else boards_for(records)) for table in make_tables(b, records)]
+    if board == CURVE:
+        tables = curve_tables(records, metric, paid or load_price("published"))
+    else:
+        boards = [chosen] if chosen else boards_for(records)
+        tables = [table for b in boards for table in make_tables(b, records, price=paid)]
     if not tables:
         what = f"board {chosen.name} ({', '.join(chosen.datasets)})" if chosen else "any board"
         raise UserError(f"store {store}: there are no such runs for {what}", "see crayon-bench runs list")
     for table in tables:
         table.statistics = statistics
+    pictures = _draw(tables, plot) if plot is not None else {}
     if form == "terminal" and output is None:
         for table in tables:
             print_terminal(table)
-        return
-    if form == "terminal":
-        text = "".join(to_terminal(table) for table in tables)
     else:
-        text = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[form](tables)
-    _put(text, output)
-    if output is not None:
-        click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+        _put(_text(tables, form), output)
+        if output is not None:
+            click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
+    for path, picture in pictures.items():
+        _write(path, picture, "--plot")
+        click.echo(f"{path}: written", err=True)
+
+
+def _text(tables: "list[Table]", form: str) -> str:
+    from crayon_bench_leaderboards.render import to_csv, to_json, to_latex, to_markdown, to_terminal
+
+    if form == "terminal":
+        return "".join(to_terminal(table) for table in tables)
+    return {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[form](tables)
+
+
+def _check_curve_options(is_curve: bool, metric: str | None, plot: Path | None) -> None:
+    for name, value in (("--metric", metric), ("--plot", plot)):
+        if value is not None and not is_curve:
+            raise UserError(f"{name} {value}: is for --board curve alone")
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"--plot {plot}: expected a file name that ends with .png or .svg")
+
+
+def _draw(tables: "list[Table]", plot: Path) -> dict[Path, bytes]:
+    """Return a picture of each table that has a curve; of several, with data set and setting in their names."""
+    from crayon_bench_leaderboards.curve import has_curve
+    from crayon_bench_leaderboards.render.plot import draw_curve
+
+    drawable = [table for table in tables if has_curve(table)]
+    if not drawable:
+        raise UserError(
+            f"--plot {plot}: there is nothing to draw: no method has both answers and a score",
+            "run some with crayon-bench run --budget 10%,all",
+        )
+    drawn = {}
+    for table in drawable:
+        section = table.sections[0]
+        name = f"{plot.stem}-{section.dataset}-{section.setting[:8]}{plot.suffix}"
+        drawn[plot if len(drawable) == 1 else plot.with_name(name)] = draw_curve(table, plot.suffix.lower()[1:])
+    return drawn
 
 
 def _put(text: str, output: Path | None) -> None:
-    from crayon_bench.files import write_file
-
     if output is None:
         click.echo(text, nl=False)
-        return
+    else:
+        _write(output, text.encode(), "--output")
+
+
+def _write(path: Path, content: bytes, option: str) -> None:
+    from crayon_bench.files import write_file
+
     try:
-        write_file(output, text.encode())
+        write_file(path, content)
     except OSError as error:
-        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{option} {path}: cannot be written: {error.strerror or error}") from None
 
 
 @click.command()

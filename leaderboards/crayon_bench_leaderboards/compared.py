@@ -34,7 +34,9 @@ class RowStatistics:
     """Of one row and metric. per_run: seed → Wilson interval of that run. rank: shared by what cannot be told apart."""
 
     label: str
+    """With the budget, if there is one."""
     method: str
+    budget: str | None
     interval: Interval | None
     per_run: dict[int, Interval]
     to_original: Difference | None = None
@@ -77,7 +79,7 @@ def _of_metric(section: Section, metric: str) -> Statistics:
     places = ranks(sign * scores)
     for row, place in zip(found.rows, places, strict=True):
         row.rank, row.rank_shared = place, places.count(place) > 1
-    found.remarks = _remarks(found, len(rows))
+    found.remarks = _remarks(found, len(rows), "methods" if all(row.budget is None for row in rows) else "rows")
     return found
 
 
@@ -87,7 +89,7 @@ def _row(row: Row, metric: str) -> RowStatistics:
     interval = bootstrap_mean([values[seed] for seed in sorted(values)])
     if interval is not None and metric in METRICS:  # of few seeds that differ, it would reach beyond what there can be
         interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 100.0))
-    return RowStatistics(row.label, row.method, interval, per_run)
+    return RowStatistics(row.title, row.method, row.budget, interval, per_run)
 
 
 def _run(groups: list[GroupCount], metric: str) -> Interval | None:
@@ -118,13 +120,13 @@ def _differences(scores: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", to
     return {n: Difference(interval, corrected.get(n)) for n, interval in intervals.items() if interval is not None}
 
 
-def _remarks(found: Statistics, methods: int) -> list[str]:
-    seeds, need = len(found.seeds), seeds_to_separate(methods)
+def _remarks(found: Statistics, number: int, what: str) -> list[str]:
+    seeds, need = len(found.seeds), seeds_to_separate(number)
     if seeds < ENOUGH_SEEDS:
         return [
             f"WARNING: {seeds} seed{'s' if seeds > 1 else ''}: below {ENOUGH_SEEDS} no exact two-sided test can reach"
             f" p < {1 - LEVEL:.2f}; look at the intervals, and take all ranks as undecided."
         ]
     if seeds < need:
-        return [f"WARNING: {seeds} seeds cannot separate {methods} methods after Holm's correction: {need} can."]
+        return [f"WARNING: {seeds} seeds cannot separate {number} {what} after Holm's correction: {need} can."]
     return []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crayon_bench_leaderboards.board import Cell, Row, Section, Table
 
@@ -24,7 +24,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading. group: title of its data set, where a table has several. by: whose number, if not ours."""
+    """A column's heading, whose second line is *by*. group: title of its data set, where a table has several."""
 
     name: str
     group: str = ""
@@ -67,18 +67,25 @@ class Grid:
 
 @dataclass(frozen=True)
 class _Line:
-    """A method or a variant of one: its row in each section, None where it was not even planned."""
+    """A method or a variant of one under a budget: its row in each section, None where it was not even planned."""
 
     label: Text
+    budget: str
     feedback: str
     rows: list[Row | None]
 
 
 def main_grid(table: Table, *, published: bool = True) -> Grid:
-    """Return Method, Feedback, then for each data set #FB and its metrics, with the published ones beside ours."""
-    columns = [Column("Method", left=True), Column("Feedback", left=True)]
+    """Return Method, Budget if a row has one, Feedback, then for each data set #FB, metrics and what they cost.
+
+    published: with the published numbers beside ours.
+    """
     lines = _lines(table)
-    rows = [[line.label, Text(line.feedback)] for line in lines]
+    columns, rows = _leading(lines, notes=True)
+    columns.append(Column("Feedback", left=True))
+    for texts, line in zip(rows, lines, strict=True):
+        texts.append(Text(line.feedback))
+    lead = len(columns)
     for number, section in enumerate(table.sections):
         group = _group(table, section)
         columns.append(Column("#FB", group))
@@ -89,13 +96,21 @@ def main_grid(table: Table, *, published: bool = True) -> Grid:
             _extend(rows, lines, number, partial(_value, metric=metric))
             if published:
                 _add_published(table, number, metric, columns, rows, lines)
-    return Grid(columns, rows, lead=2)
+        if table.price is not None:
+            columns.append(Column("person-hours", group))
+            _extend(rows, lines, number, _hours)
+            columns.append(Column(f"{_short(section, table.board.gained)} gained", group, "per person-hour"))
+            _extend(rows, lines, number, _gain)
+        if table.board.seeds:
+            columns.append(Column("Seeds", group))
+            _extend(rows, lines, number, _seeds)
+    return Grid(columns, rows, lead)
 
 
 def published_grid(table: Table) -> Grid | None:
     """Return our means and the published numbers alone, for where all columns are too many."""
+    lines = [line for line in _lines(table) if any(row and row.budget is None for row in line.rows)]
     columns = [Column("Method", left=True)]
-    lines = _lines(table)
     rows = [[Text(line.label.text)] for line in lines]
     for number, section in enumerate(table.sections):
         for metric in table.board.metric_names():
@@ -115,14 +130,14 @@ def details_grid(table: Table) -> Grid | None:
             kinds.append((column, text))
     if not kinds:
         return None
-    columns = [Column("Method", left=True)]
     lines = _lines(table)
-    rows = [[Text(line.label.text)] for line in lines]
+    columns, rows = _leading(lines)
+    lead = len(columns)
     for number, section in enumerate(table.sections):
         for column, text in kinds:
             columns.append(Column(column.name, _group(table, section), left=column.left))
             _extend(rows, lines, number, text)
-    return Grid(columns, rows, 1, "Details")
+    return Grid(columns, rows, lead, "Details")
 
 
 def details_legend(grid: Grid) -> list[str]:
@@ -193,21 +208,42 @@ def _difference(difference: "Difference | None") -> tuple[str, str]:
     return _interval(difference.interval, "+"), "-" if difference.p is None else f"{difference.p:.3f}"
 
 
+def _leading(lines: list[_Line], *, notes: bool = False) -> tuple[list[Column], list[list[Text]]]:
+    """Return the columns Method and, if any row has one, Budget."""
+    columns = [Column("Method", left=True)]
+    rows = [[line.label if notes else Text(line.label.text)] for line in lines]
+    if any(row and row.budget is not None for line in lines for row in line.rows):
+        columns.append(Column("Budget"))
+        for texts, line in zip(rows, lines, strict=True):
+            texts.append(Text(line.budget))
+    return columns, rows
+
+
 def _lines(table: Table) -> list[_Line]:
-    together: dict[tuple[str, str], list[Row | None]] = {}
+    together: dict[tuple[str, str, str], list[Row | None]] = {}
+    order: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+    rank = {name: position for position, name in enumerate(table.board.methods)}
     for number, section in enumerate(table.sections):
         for row in section.rows:
-            together.setdefault((row.method, row.variant), [None] * len(table.sections))[number] = row
-    rank = {name: position for position, name in enumerate(table.board.methods)}
+            key = (row.method, row.variant, row.budget or "")
+            together.setdefault(key, [None] * len(table.sections))[number] = row
+            order[key] = (rank.get(row.method, len(rank)), row.method, row.variant, row.order, row.budget or "")
     lines = []
     # Sorted again: a variant that only a later data set has belongs to its method, not at the end.
-    for _, rows in sorted(together.items(), key=lambda item: (rank.get(item[0][0], len(rank)), *item[0])):
+    for _, rows in sorted(together.items(), key=lambda item: order[item[0]]):
         known = [row for row in rows if row is not None]
         feedback = " / ".join(dict.fromkeys(row.feedback for row in known if row.feedback != "?"))
         label = next((row.label for row in known if row.label != row.method), known[0].label)
         notes = tuple(sorted({note for row in known for note in row.notes}))
-        lines.append(_Line(Text(label, notes=notes), feedback or "?", rows))
+        lines.append(_Line(Text(label, notes=notes), _budget(known), feedback or "?", rows))
     return lines
+
+
+def _budget(rows: list[Row]) -> str:
+    """Return the budget as in a table: ``all`` for no limit, ``-`` where a method asks nothing anyway."""
+    if rows[0].budget is not None:
+        return rows[0].budget
+    return "all" if any(row.feedback_total for row in rows) else "-"
 
 
 def _extend(rows: list[list[Text]], lines: list[_Line], number: int, text: Callable[[Row | None], Text]) -> None:
@@ -249,6 +285,28 @@ def _feedback_count(row: Row | None) -> Text:
         return Text("-")
     total = row.feedback_total
     return Text(f"{total:,}" if total == int(total) else f"{total:,.1f}")
+
+
+_UNKNOWN = "–"
+
+
+def _hours(row: Row | None) -> Text:
+    return Text(_UNKNOWN if row is None or row.baseline or row.hours is None else _rounded(row.hours))
+
+
+def _gain(row: Row | None) -> Text:
+    if row is None or row.gain is None:
+        return Text(_UNKNOWN)
+    return Text(f"{'−' if row.gain < 0 else '+'}{_rounded(abs(row.gain))}")
+
+
+def _rounded(value: float) -> str:
+    """Return a number that is not negative with three digits, or all those before the point."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{float(f'{value:.3g}'):g}"
+
+
+def _seeds(row: Row | None) -> Text:
+    return Text("-" if row is None or not row.groups else str(len(row.groups)))
 
 
 _STATES = {"skipped": "n/a", "failed": "failed", "missing": "missing"}

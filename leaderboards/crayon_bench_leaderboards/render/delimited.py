@@ -1,4 +1,4 @@
-"""Tables as CSV: one line per data set and method, full precision."""
+"""Tables as CSV: one line per data set, method and budget, full precision."""
 
 import csv
 import io
@@ -9,13 +9,16 @@ from crayon_bench_leaderboards.board import Row, Section, Table
 def to_csv(tables: list[Table]) -> str:
     """Return CSV with a heading. Accuracies in percent; empty where there is no value."""
     metrics = list(dict.fromkeys(name for table in tables for name in table.board.metric_names()))
-    heads = ["board", "source", "setting", "protocol", "dataset", "method", "label", "feedback", "feedback_count"]
-    heads += ["status", "reason", "notes"]
+    heads = ["board", "source", "setting", "protocol", "dataset", "method", "label", "budget", "feedback"]
+    heads += ["feedback_count", "status", "reason", "notes"]
     for metric in metrics:
         heads += [f"{metric}_{part}" for part in ("mean", "std", "n", "mark", "published")]
     references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
     heads += [f"{metric}_published_{reference}" for metric in metrics for reference in references]
     heads += ["worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"]
+    with_price = any(table.price for table in tables)
+    if with_price:
+        heads += ["price", "person_hours", "gained_per_hour"]
     with_statistics = any(table.statistics for table in tables)
     if with_statistics:
         heads += [f"{metric}_{part}" for metric in metrics for part in _STATISTICS]
@@ -26,7 +29,8 @@ def to_csv(tables: list[Table]) -> str:
         for section in table.sections:
             for row in section.rows:
                 line = [table.board.name, section.source, section.setting[:12], section.protocol, row.dataset]
-                line += [row.method, row.label, row.feedback, _text(row.feedback_total), row.status, row.reason or ""]
+                line += [row.method, row.label, row.budget or "", row.feedback, _text(row.feedback_total)]
+                line += [row.status, row.reason or ""]
                 line.append("; ".join([*(table.footnotes[note - 1] for note in row.all_notes()), *table.remarks]))
                 for metric in metrics:
                     cell = row.metrics.get(metric)
@@ -44,6 +48,8 @@ def to_csv(tables: list[Table]) -> str:
                     theirs = row.metrics[metric].published if metric in row.metrics else {}
                     line += [_text(theirs.get(reference)) for reference in references]
                 line += _details(row)
+                if with_price:
+                    line += [table.price.name if table.price else "", _text(row.hours), _text(row.gain)]
                 if with_statistics:
                     line += _statistics(table, section, row, metrics)
                 writer.writerow(line)
@@ -74,7 +80,7 @@ def _statistics(table: Table, section: Section, row: Row, metrics: list[str]) ->
     found = {one.metric: {r.label: r for r in one.rows} for one in statistics_of(table, section)}
     line = []
     for metric in metrics:
-        mine = found.get(metric, {}).get(row.label)
+        mine = found.get(metric, {}).get(row.title)
         if mine is None:
             line += [""] * len(_STATISTICS)
             continue

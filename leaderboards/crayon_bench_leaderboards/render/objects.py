@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from crayon_bench_leaderboards.board import Row, Table
+from crayon_bench_leaderboards.price import Price
 
 
 def to_json(tables: list[Table]) -> str:
@@ -25,6 +26,7 @@ def _with_statistics(table: Table) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
+    priced = {} if table.price is None else {"price": _price(table.price)}
     return {
         "schema": 1,
         "board": table.board.name,
@@ -39,16 +41,27 @@ def _table(table: Table) -> dict[str, Any]:
             reference.name: {"citation": reference.citation, "protocol": reference.protocol}
             for reference in table.references
         },
+        **priced,
     }
 
 
+def _price(price: Price) -> dict[str, Any]:
+    if price.prices is None:
+        return {"name": price.name, "title": "recorded times", "answers": None}
+    answers = {kind.value: answer.model_dump() for kind, answer in price.prices.answers.items()}
+    return {"name": price.name, "title": price.prices.title, "answers": answers}
+
+
 def _row(row: Row, table: Table) -> dict[str, Any]:
+    priced = {} if table.price is None else {"person_hours": row.hours, "gained_per_hour": row.gain}
     return {
         "dataset": row.dataset,
         "method": row.method,
         "label": row.label,
+        "budget": row.budget,
         "feedback": row.feedback,
         "feedback_count": {"total": row.feedback_total, "by_kind": row.feedback_by_kind},
+        **priced,
         "metrics": {
             name: {
                 "mean": cell.mean,

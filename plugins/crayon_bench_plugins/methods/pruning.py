@@ -7,11 +7,11 @@ from torch import Tensor
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.method import Job, Method
 from crayon_bench.models import Classifier
-from crayon_bench.parameters import Parameters
-from crayon_bench_plugins.methods.crayon_attention import CrayonAttentionParameters, steer
+from crayon_bench.parameters import Parameters as AnyParameters
+from crayon_bench_plugins.methods.crayon_attention import CrayonAttentionParameters, steer, with_extra
 
 
-class PatchParameters(Parameters):
+class PatchParameters(AnyParameters):
     """How a neuron is shown."""
 
     patches: int = Field(default=20, ge=1, le=1000, description="number of image patches that show a neuron")
@@ -106,6 +106,10 @@ class CrayonAttentionPruning(Method):
     asks = (FeedbackKind.MAP_VERDICT, FeedbackKind.NEURON_VERDICT)
     needs_feature_maps = True
     Parameters = AttentionPruningParameters
+
+    def questions(self, parameters: AnyParameters) -> tuple[FeedbackKind, ...]:
+        """Return both kinds of verdicts, and what ``extra`` asks for."""
+        return with_extra(self.asks, parameters)
 
     def refine(self, job: Job) -> Classifier:
         """Ask about every neuron and every map, prune, then fine-tune."""
