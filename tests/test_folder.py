@@ -104,7 +104,7 @@ def few(tmp_path) -> Path:
 def test_train_refine_export_and_reload_in_plain_torchvision(cli, balls, tmp_path):
     """Item 6 of what issue 5 asks to be shown."""
     store, output = tmp_path / "store", tmp_path / "refined.safetensors"
-    arguments = ["--dataset", f"folder:{balls}", *RESNET, "--set", "original.epochs=2", "--set", "refine.epochs=2"]
+    arguments = ["--dataset", f"folder:{balls}", *RESNET, "--set", "original.epochs=3", "--set", "refine.epochs=3"]
     arguments += ["--store", store]
     result = cli("run", *arguments, "--methods", "crayon-attention", "--keep-models")
     assert result.code == 0, result.err
