@@ -70,7 +70,9 @@ def test_settings_never_share_a_table_or_a_picture(cli):
     save([*swept(), record("original", 0, 40.0, oracle="shuffled"), *drawn_faces(source="standin", protocol="quick")])
     save([record("rrr", 0, 60.0, oracle="shuffled", **asked("rrr", 60, budget=limit(60)))])
     text = cli(*CURVE, "--format", "markdown").out
-    assert len(grids(text)) == 3
+    methods = [[row[0].partition(" <")[0] for row in grid[2:]] for grid in grids(text)]
+    assert sorted(len(names) for names in methods) == [2, 6, 6]
+    assert ["Original", "RRR"] in methods  # what only another setting has is not missing here
     result = cli(*CURVE, "--plot", "c.svg")
     assert result.code == 0
     names = sorted(path.name for path in Path().glob("*.svg"))
@@ -113,6 +115,14 @@ def test_the_picture_names_what_it_shows():
         assert f"<!-- {words}" in text or words in text, words
 
 
+def test_the_picture_of_unverified_data_says_so():
+    records = drawn_faces()
+    assert b"UNVERIFIED" not in draw_curve(table_of(records), "svg")
+    for r in records:
+        r.notes = ["UNVERIFIED data: x is not the published file"]
+    assert b"UNVERIFIED data: see the table." in draw_curve(table_of(records), "svg")
+
+
 def test_a_strategy_is_a_curve_of_its_own_that_ends_in_the_same_point():
     other = [
         faces("crayon-attention", s, 90.0, 75.0, **asked("crayon-attention", 6000, budget=limit(0.1, "uncertain")))
@@ -142,7 +152,7 @@ def test_odd_rows_are_drawn_too(price):
     ]
     for r in records:
         if r.method == "crayon-attention":
-            r.title["method"] = "_a $x_{1}$ <b> & \\frac " + "long " * 9
+            r.title["method"] = "_a $\\nosuch{$ <b> & " + "long " * 9
     text = draw_curve(table_of(records, price=price), "svg").decode()
     assert "White dot: fewer seeds" in text
     assert ("<!-- not known -->" in text) == (price == "recorded")

@@ -114,8 +114,9 @@ def _caption(table: Table, curves: list[Curve]) -> str:
     section = table.sections[0]
     seeds = len(section.seeds)
     what = "Mean over seeds; bands: ± sample standard deviation." if seeds > 1 else "One seed: there are no bands."
+    unverified = any("UNVERIFIED" in remark for remark in table.remarks)
     few = any(row.status != "ok" for curve in curves for row in curve.rows)
     return (
         f"{what}{' White dot: fewer seeds.' if few else ''} Horizontal: methods that ask nothing."
-        f" Setting {section.setting[:8]}."
+        f" Setting {section.setting[:8]}.{' UNVERIFIED data: see the table.' if unverified else ''}"
     )
