@@ -141,7 +141,8 @@ def boards_for(records: Sequence[Record]) -> list[Board]:
     covered = {name for board in boards for name in board.datasets}
     for name in present:
         if name not in covered:
-            title = next(record.title["dataset"] for record in records if record.dataset == name)
+            titles = {record.title["dataset"] for record in records if record.dataset == name}
+            title = titles.pop() if len(titles) == 1 else name  # one of folders, each with a title of its own
             metrics = list(SHORT_NAMES.values())
             boards.append(Board(schema_=1, name=name, title=title, datasets=[name], methods=[], metrics=metrics))
     return boards
@@ -617,7 +618,7 @@ def _footnotes(row: Row, where: str) -> list[str]:
         notes.append(f"{row.title}{where}: {row.reason}")
     for cell in row.metrics.values():
         if cell.reason:
-            notes.append(f"{row.title}{where}: no {cell.short}: {cell.reason}")
+            notes.append(f"no {cell.short}{where}: {cell.reason}")  # where it is the data's, all rows share it
     notes += [
         f"{row.title}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
     ]
