@@ -446,7 +446,9 @@ def _changes(variants: list[list[Record]]) -> list[str]:
             for key, value in records[0].overrides.items()
             if _is_rows_own(key, name) and (parameter := key.partition(".")[2]) in values and values[parameter] == value
         }
-        texts.append(", ".join(f"{key}={values.get(key)}" for key in sorted(changed | differing)))
+        # What a record does not have is left at what it was before there was such a parameter.
+        named = [key for key in sorted(changed | differing) if values.get(key) is not None]
+        texts.append(", ".join(f"{key}={values[key]}" for key in named))
     return texts
 
 
