@@ -9,9 +9,9 @@ annotate = LazyGroup(
     closed=True,
     help="Let people answer, and look at what they answered.",
     lazy={
+        "serve": (f"{_HERE}.serve:serve", "Ask people on a page in the browser, and record their answers."),
         "agreement": (f"{_HERE}.commands:agreement", "How far annotators agree, and where they do not."),
         "export": (f"{_HERE}.commands:export", "Write all answers to a table."),
         "merge": (f"{_HERE}.commands:merge", "Put folders of answers together."),
     },
 )
-"""``serve`` is added where the page is; see that module."""

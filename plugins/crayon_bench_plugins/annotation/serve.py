@@ -1,0 +1,273 @@
+"""``crayon-bench annotate serve``."""
+
+import contextlib
+import ipaddress
+import logging
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, set_option, store_option
+from crayon_bench.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from crayon_bench_plugins.annotation.desk import Desk
+    from crayon_bench_plugins.annotation.server import Service
+
+PORT = 8642
+SHORTEST_TOKEN = 8
+
+
+@click.command()
+@click.option("--dataset", required=True, metavar="NAME", help="Data set; see: crayon-bench data list.")
+@click.option(
+    "--task",
+    required=True,
+    type=click.Choice(["maps", "neurons", "boxes", "masks"]),
+    help="What is asked: yes or no about saliency maps or about neurons, boxes drawn, or masks painted.",
+)
+@click.option("--annotator", metavar="NAME", help="Whose answers these are. Default: the page asks.")
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the questions that every annotator is asked; each of the others is answered by one.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N questions.")
+@click.option(
+    "--answers",
+    type=click.Path(path_type=Path),
+    default=Path("answers"),
+    show_default="./answers",
+    metavar="DIR",
+    help="Folder in which the answers are recorded; what is there already is gone on with.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: one that is free.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDR", help="Another one needs --token.")
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Name under which a proxy in front of this server is called; may be given several times. Needs --token.",
+)
+@click.option(
+    "--token",
+    envvar="CRAYON_BENCH_TOKEN",
+    help=f"Word of {SHORTEST_TOKEN} or more characters that the page asks for. Also from $CRAYON_BENCH_TOKEN, which"
+    " other users of this machine cannot read.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of the original model that is asked about, and of the order of the questions.",
+)
+@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@data_root_option
+@click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
+@store_option
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
+@set_option
+@plugin_option
+@click.pass_context
+def serve(
+    context: click.Context,
+    dataset: str,
+    task: str,
+    annotator: str | None,
+    overlap: float,
+    limit: int | None,
+    answers: Path,
+    port: int,
+    host: str,
+    names: tuple[str, ...],
+    token: str | None,
+    seed: int,
+    protocol: str | None,
+    data_root: Path | None,
+    source: str,
+    store: Path,
+    device: str,
+    weights: Path | None,
+    sets: tuple[str, ...],
+    plugin_files: tuple[Path, ...],
+) -> None:
+    """Ask people, one question at a time, on a page in the browser; answers are recorded as they are given.
+
+    The original model, its saliency maps and its neurons are made if the store does not have them: by the same
+    protocol, seed and data as a run makes them, so that the run finds the answers. Ctrl-C ends the server; the same
+    command goes on where everybody stopped.
+    """
+    check_installed()
+    _check_address(host, names, token)
+    from crayon_bench_plugins.annotation.answers import check_name
+
+    annotator = None if annotator is None else check_name(annotator)
+    with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
+        from crayon_bench.dataset import Source
+        from crayon_bench.plan import Options
+        from crayon_bench.plugins import Kind, Registry
+        from crayon_bench.store import Store
+        from crayon_bench_plugins.annotation.answers import Answers, Task
+        from crayon_bench_plugins.annotation.desk import Desk
+        from crayon_bench_plugins.annotation.doors import Keys
+        from crayon_bench_plugins.annotation.pictures import Pictures
+        from crayon_bench_plugins.annotation.questions import gather
+        from crayon_bench_plugins.annotation.server import Service
+
+        registry = Registry(plugin_files)
+        options = Options(
+            datasets=[dataset],
+            methods=registry.names(Kind.METHOD),
+            seeds=[seed],
+            protocol=protocol,
+            data_root=data_root,
+            source=Source(source),
+            sets=sets,
+            weights=weights,
+            device=device,
+        )
+        say("Reading the data; making what is asked about, if the store does not have it…")
+        material = gather(Task(task), options, registry, Store.create(store), say)
+        desk = Desk(Answers(answers), material.manifest(), overlap=overlap, limit=limit, seed=seed)
+        try:
+            number = listener.getsockname()[1]
+            cookie = f"crayon-annotate-{number}"  # cookies know no ports
+            service = Service(material, desk, Pictures(material), Keys(token), annotator, cookie)
+            for remark in desk.remarks:
+                say(f"Warning: {remark}")
+            say(f"{len(desk.ids):,} questions about {task}, {desk.answered:,} of them answered; answers in {answers}")
+            click.echo(f"Open http://{'[::1]' if host == '::1' else host}:{number}/ in a browser. Ctrl-C ends.")
+            run(service, listener, (host, *names))
+        finally:
+            desk.close()
+        tell_end(desk, answers, _run_options(context))
+
+
+def say(text: str) -> None:
+    """Print a remark on standard error."""
+    click.echo(one_line(text), err=True)
+
+
+def check_installed() -> None:
+    """Raise UserError if the extra is not installed."""
+    try:
+        import jinja2  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"the annotation page needs {error.name or 'more'}, which is not installed",
+            "pip install 'crayon-bench[annotate]'",
+        ) from None
+
+
+def _check_address(host: str, names: tuple[str, ...], token: str | None) -> None:
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise UserError(f"--token: too short, expected at least {SHORTEST_TOKEN} characters")
+    if token is None and not loopback:
+        raise UserError(
+            f"--host {host}: others can reach this address", "add --token WORD, which the page then asks for"
+        )
+    if token is None and names:
+        raise UserError(f"--allow-host {names[0]}: others can reach this page then", "add --token WORD")
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Give a socket that listens at *host* and *port*. Raises UserError if that cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise UserError(f"--host {host}: no address of this machine") from None
+    with socket.socket(family, kind, protocol) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(128)
+        except PermissionError:
+            raise UserError(f"--port {port}: not allowed", "choose one above 1023") from None
+        except OSError as error:
+            if error.errno in (98, 48, 10048):
+                raise UserError(
+                    f"--port {port}: another program listens there", "choose another, or --port 0 for any"
+                ) from None
+            raise UserError(f"--host {host} --port {port}: {error.strerror or error}") from None
+        yield listener
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(f"{record.levelname.capitalize()}: {record.getMessage()}")
+
+
+def run(service: "Service", listener: socket.socket, hosts: tuple[str, ...]) -> None:
+    """Serve until Ctrl-C."""
+    import uvicorn
+
+    from crayon_bench_plugins.annotation.server import make_app
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logger = logging.getLogger("uvicorn.error")
+    logger.handlers, logger.propagate = [handler], False
+    config = uvicorn.Config(
+        make_app(service, hosts),
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        limit_concurrency=500,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=32768,
+    )
+    sys.setswitchinterval(0.001)  # whoever draws a picture lets the answers through sooner
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:
+    """Say how many answers are where, and what comes next."""
+    given = sum(seat.given for seat in desk.seats.values())
+    people = sum(seat.given > 0 for seat in desk.seats.values())
+    click.echo(
+        f"\n{given:,} answers of {people} annotator{'' if people == 1 else 's'} about {desk.answered:,} of"
+        f" {len(desk.ids):,} questions are in {answers}."
+    )
+    methods = {"maps": "crayon-attention", "neurons": "crayon-pruning", "boxes": "energy", "masks": "rrr"}
+    command = ["crayon-bench", "run", "--methods", f"original,{methods[desk.manifest.task]}", *run_options]
+    click.echo(f"Next: {shlex.join([*command, '--oracle', 'human', '--answers', str(answers)])}")
+
+
+def _run_options(context: click.Context) -> list[str]:
+    """Return the options of this command that a run must have too, so that it asks about the same model."""
+    given = ["--dataset", context.params["dataset"], "--seeds", f"{context.params['seed']},"]
+    for option in context.command.params:
+        name = option.name or ""
+        if name in _OF_A_RUN and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            values = context.params[name]
+            for value in values if isinstance(values, tuple) else (values,):
+                given += [option.opts[0], str(value)]
+    return given
+
+
+_OF_A_RUN = ("protocol", "data_root", "source", "store", "device", "weights", "sets", "plugin_files")
