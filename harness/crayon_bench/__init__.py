@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from crayon_bench.dataset import Dataset, Evidence, Found, LoadedData, Source, Split
     from crayon_bench.errors import GuardError, UserError
     from crayon_bench.executor import Executor
+    from crayon_bench.exported import load_model
     from crayon_bench.feedback import FeedbackKind, Verdict
     from crayon_bench.hookspecs import hookimpl
     from crayon_bench.method import Job, Method, Setting
@@ -42,6 +43,7 @@ _HOME = {
     "UserError": "errors",
     "Verdict": "feedback",
     "hookimpl": "hookspecs",
+    "load_model": "exported",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "hookimpl",
+    "load_model",
 ]
 
 

@@ -6,7 +6,8 @@ To add a dataset, subclass :class:`Dataset`, set the class attributes, and write
   :class:`Found`, whose ``content`` hash goes into every run's key; two different contents must never hash alike.
 * ``load(found)`` decodes them into a :class:`LoadedData`.
 
-Optional: ``protocols`` (a folder of TOML files; ``paper`` is the default on real data, ``quick`` on a stand-in),
+Optional: ``protocols`` (a folder of TOML files; ``default_protocol`` names the default on real data, ``quick`` is it
+on a stand-in), ``takes_path`` (for one that may be any folder),
 ``files`` (what ``data prepare``, ``import`` and ``verify`` fetch and check) and ``Parameters``.
 
 An instance is given ``self.parameters``. It is made anew for each use and must keep no state between uses; two calls
@@ -51,6 +52,7 @@ class Found:
     files: name → path, for :meth:`Dataset.load`.
     unable: kind of feedback → why these very data have no evidence for it, where that differs from folder to folder.
     title: in place of the data set's own, where a data set may be any folder; ``""``: the data set's.
+    class_names: by label, where a data set may be any folder; empty: there are ``Dataset.classes``.
     """
 
     source: Source
@@ -61,6 +63,7 @@ class Found:
     files: Mapping[str, Path] = field(default_factory=dict)
     unable: Mapping[FeedbackKind, str] = field(default_factory=dict)
     title: str = ""
+    class_names: tuple[str, ...] = ()
 
 
 class Split:
@@ -68,7 +71,7 @@ class Split:
 
     images: uint8 array (N, C, H, W), 0–255; may be a memory map.
     labels: int64 array (N,), in [0, number of classes).
-    groups: int64 array (N,), in [0, number of groups).
+    groups: int64 array (N,), in [0, number of groups); all 0 where there are no groups.
     ids: N different strings that name the examples for good, never their positions.
 
     Raises ValueError if shapes or types disagree, GuardError if a method makes or reads one.
@@ -160,7 +163,10 @@ def _fenced(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class LoadedData:
-    """What :meth:`Dataset.load` returns. Class and group names are indexed by label and group number."""
+    """What :meth:`Dataset.load` returns. Class and group names are indexed by label and group number.
+
+    no_groups: why nothing is known of groups; *group_names* are then empty, and the metrics of groups are undefined.
+    """
 
     train: Split
     test: Split
@@ -168,6 +174,7 @@ class LoadedData:
     group_names: tuple[str, ...]
     evidence: Evidence
     validation: Split | None = None
+    no_groups: str = ""
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -224,9 +231,13 @@ class Dataset(ABC):
     image_shape: ClassVar[tuple[int, int, int]]
     """Channels, height, width at the default parameters, for people; parameters may lead to another shape."""
     classes: ClassVar[int]
-    """Number of classes."""
+    """Number of classes; 0 if it differs from folder to folder, see :attr:`Found.class_names`."""
     evidence: ClassVar[Mapping[FeedbackKind, str]]
     """Kind of feedback → why this data set's evidence cannot answer it; ``""`` for those that it can."""
+    takes_path: ClassVar[bool] = False
+    """Whether its data are a folder that the user names, as in ``--dataset NAME:PATH``; that is its data root."""
+    default_protocol: ClassVar[str] = "paper"
+    """The protocol that is used on real data without ``--protocol``."""
     folders: ClassVar[tuple[str, ...]] = ()
     """Where :attr:`files` are looked for under the data root; ``data prepare`` and ``import`` put them in the first."""
     files: ClassVar[tuple[DataFile, ...]] = ()

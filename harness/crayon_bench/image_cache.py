@@ -16,8 +16,8 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -84,14 +84,40 @@ def decoded(
 
 def open_picture(content: bytes, what: str, mode: str = "RGB") -> Image.Image:
     """Return an image file's pixels, converted to *mode*. Raises UserError that begins with *what* if it is broken."""
+    with _opened(content, what) as picture:
+        if picture.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
+            grey = np.clip(np.asarray(picture), 0, 65_535) >> 8
+            return Image.fromarray(grey.astype(np.uint8)).convert(mode)
+        return picture.convert(mode)
+
+
+def open_mask(content: bytes, what: str) -> NDArray[np.bool_]:
+    """Return where an image file is not zero, bool (H, W): in any channel but alpha; of a palette, its numbers count.
+
+    Raises UserError that begins with *what* if it is broken, or a JPEG, which has hardly any zeros as they were saved.
+    """
+    with _opened(content, what) as picture:
+        if picture.format == "JPEG":
+            raise UserError(f"{what}: a mask cannot be a JPEG, which blurs its edges", "save it as PNG")
+        if "A" in picture.getbands() and picture.mode != "P":
+            picture = picture.convert("L" if picture.mode.startswith("L") else "RGB")
+        pixels = np.asarray(picture) != 0
+        return pixels if pixels.ndim == 2 else np.asarray(pixels.any(axis=2))
+
+
+def picture_size(content: bytes, what: str) -> tuple[int, int]:
+    """Return an image file's width and height, reading its header alone. Raises UserError."""
+    with _opened(content, what) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(content: bytes, what: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UserError(f"{what}: {picture.width}×{picture.height} pixels are more than any image here has")
-            if picture.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
-                grey = np.clip(np.asarray(picture), 0, 65_535) >> 8
-                return Image.fromarray(grey.astype(np.uint8)).convert(mode)
-            return picture.convert(mode)
+            yield picture
     except UserError:
         raise
     except UnidentifiedImageError:

@@ -26,7 +26,8 @@ class Predictions:
     """Predictions on the test split.
 
     labels, predicted, groups: int64 (N,). probabilities: float32 (N, number of classes), rows sum to 1.
-    group_names: name of each group; a group without examples is still named here.
+    group_names: name of each group; a group without examples is still named here. Empty where nothing is known of
+    groups; *no_groups* then says why.
     """
 
     labels: NDArray[np.int64]
@@ -34,12 +35,13 @@ class Predictions:
     groups: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     group_names: tuple[str, ...]
+    no_groups: str = ""
 
     def group_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return, per group, the number of right predictions and the number of examples."""
         size = len(self.group_names)
-        right = np.bincount(self.groups[self.labels == self.predicted], minlength=size)
-        total = np.bincount(self.groups, minlength=size)
+        right = np.bincount(self.groups[self.labels == self.predicted], minlength=size)[:size]
+        total = np.bincount(self.groups, minlength=size)[:size]
         return right.astype(np.int64), total.astype(np.int64)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crayon_bench.budget import Budget
-from crayon_bench.data_files import default_root
 from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.guard import method_running
+from crayon_bench.located import Located, locate_dataset
 from crayon_bench.method import Method, Setting
 from crayon_bench.oracle import FeedbackOracle
 from crayon_bench.parameters import Parameters, validated
@@ -56,6 +56,7 @@ class Options:
     sets: Sequence[str] = ()
     weights: Path | None = None
     device: str = "auto"
+    keep_models: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class RunRequest(Coordinates):
     """Other seeds of the cell, which are carried out together with this one."""
     tries: int = 0
     """How often a worker died with it."""
+    keep: bool = False
+    """Whether the refined model is kept beside the record."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -121,11 +124,13 @@ def make_plan(options: Options, registry: Registry) -> Plan:
         registry.load(Kind.STRATEGY, options.strategy)
     for metric in registry.names(Kind.METRIC):
         _try(plan, registry.load, Kind.METRIC, metric)
-    for name in dict.fromkeys(options.datasets):
-        dataset: type[Dataset] | None = _try(plan, registry.load, Kind.DATASET, name)
+    for text in dict.fromkeys(options.datasets):
+        located = _try(plan, locate_dataset, text, registry, options.data_root)
         oracle: type[FeedbackOracle] | None = _try(plan, registry.load, Kind.ORACLE, options.oracle)
-        if dataset is not None and oracle is not None:
-            _plan_dataset(options, registry, plan, dataset, oracle, methods, sets)
+        if located is not None and oracle is not None:
+            _plan_dataset(options, registry, plan, located, oracle, methods, sets)
+    # One folder may be named twice, or copied.
+    plan.requests = list({request.key: request for request in plan.requests}.values())
     if options.weights is not None and plan.requests and not any(request.weights for request in plan.requests):
         raise UserError(
             f"--weights {options.weights}: no network of this run takes weights: the MLP has none",
@@ -166,13 +171,12 @@ def _plan_dataset(
     options: Options,
     registry: Registry,
     plan: Plan,
-    dataset: type[Dataset],
+    located: Located,
     oracle: type[FeedbackOracle],
     methods: list[type[Method]],
     sets: list[tuple[str, str]],
 ) -> None:
-    strict = options.data_root is None
-    root = options.data_root or default_root()
+    dataset, root, strict = located.dataset, located.root, located.strict
     if not strict and not root.is_dir():
         raise UserError(f"--data-root {root}: there is no such folder")
     found = _try(plan, guarded, dataset, dataset.find, root, options.source, strict=strict)
@@ -194,8 +198,9 @@ def _plan_dataset(
     unable = _try(plan, guarded, oracle, _unable, oracle, own, dataset, found, options.answers)
     if unable is None:
         return
-    weights = find_weights(protocol.model, dataset, options.weights)
-    _remark(plan, dataset, found, options)
+    weights = find_weights(protocol.model, dataset, options.weights, found.class_names)
+    _remark(plan, dataset, found, options, root)
+    plan.remarks += [f"{dataset.name}: {remark}" for remark in weights.remarks]
     shared = {
         "schema": SCHEMA,
         "numerics": NUMERICS,
@@ -259,7 +264,7 @@ def _plan_dataset(
                     overrides=overrides,
                     source=found.source.value,
                     verified=found.verified,
-                    notes=[*found.notes, *_protocol_note(protocol)],
+                    notes=[*found.notes, *_protocol_note(protocol), *weights.notes],
                     where=found.where,
                     data_root=str(root.resolve()),
                     strict=strict,
@@ -268,6 +273,7 @@ def _plan_dataset(
                     weights=str(weights.path.resolve()) if weights.path else None,
                     answers=str(options.answers.resolve()) if options.answers else None,
                     skip=skip,
+                    keep=options.keep_models,
                 )
             )
 
@@ -329,19 +335,32 @@ def _protocol_note(protocol: Protocol) -> list[str]:
     return [f"protocol {protocol.name}: {protocol.note}"] if protocol.note and own else []
 
 
+def changed_plugins(coordinates: dict[str, Any], registry: Registry) -> list[str]:
+    """Return what makes a run's result here and is not what made it then, in words. Raises UserError, PluginError."""
+    changed = []
+    for kind in (Kind.DATASET, Kind.ORACLE, Kind.METHOD):
+        then = {key: coordinates[kind.value].get(key) for key in ("name", "version", "file")}
+        now = _identity(registry, kind, registry.load(kind, then["name"]))
+        if then != {"file": None, **now}:
+            changed.append(f"{kind} '{then['name']}'")
+    if coordinates.get("numerics") != NUMERICS:
+        changed.append("the core's numerics")
+    return changed
+
+
 def _identity(registry: Registry, kind: Kind, plugin: Any) -> dict[str, Any]:
     # A local file changes from run to run without its author raising `version`: its content is part of its identity.
     file = registry.file_hash(kind, plugin.name)
     return {"name": plugin.name, "version": plugin.version, **({"file": file} if file else {})}
 
 
-def default_protocol(found: Found) -> str:
+def default_protocol(dataset: type[Dataset], found: Found) -> str:
     """Return the name of the protocol that is used without ``--protocol``."""
-    return "paper" if found.source is Source.REAL else "quick"
+    return dataset.default_protocol if found.source is Source.REAL else "quick"
 
 
 def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list[tuple[str, str]]) -> Protocol:
-    name = options.protocol or default_protocol(found)
+    name = options.protocol or default_protocol(dataset, found)
     folder = dataset.protocols()
     is_file = name.endswith(".toml") or "/" in name or "\\" in name
     if is_file:
@@ -363,12 +382,11 @@ def _protocol(options: Options, dataset: type[Dataset], found: Found, sets: list
     return protocol
 
 
-def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options) -> None:
+def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options, root: Path) -> None:
     if found.source is Source.STANDIN:
         text = f"{dataset.name}: STAND-IN data ({found.where})."
         if options.source is Source.AUTO:
-            looked = options.data_root or default_root()
-            text += f" No real files in {looked}; see crayon-bench data prepare {dataset.name}, or --data-root DIR."
+            text += f" No real files in {root}; see crayon-bench data prepare {dataset.name}, or --data-root DIR."
         plan.remarks.append(text)
     else:
         plan.remarks.append(f"{dataset.name}: real data from {found.where}")
@@ -385,12 +403,21 @@ def is_done(request: RunRequest, record: Record | None, rerun: Rerun) -> bool:
 
 
 def split_plan(plan: Plan, store: Store | None, rerun: Rerun) -> tuple[list[Record], list[RunRequest]]:
-    """Return the records that are in the store already, and the requests that are left to carry out."""
-    done, left = [], []
+    """Return the records that are in the store already, and the requests that are left to carry out.
+
+    A run whose model is to be kept, and was not, is left.
+    """
+    done: list[Record] = []
+    left: list[RunRequest] = []
     for request in plan.requests:
         record = store.find(request.coordinates, request.key) if store is not None else None
-        if record is not None and is_done(request, record, rerun):
-            done.append(record)
-        else:
+        if (
+            store is None
+            or record is None
+            or not is_done(request, record, rerun)
+            or (request.keep and record.status is Status.OK and not store.has_model(record))
+        ):
             left.append(request)
+        else:
+            done.append(record)
     return done, left

@@ -116,9 +116,19 @@ class CNNSpec(Parameters):
         " whole network's: stride 4, 8 or 16 and a receptive field of 19, 59 or 267 pixels",
     )
 
+    head: Literal["new", "file"] | None = Field(
+        default=None,
+        description="the last layer, where --weights FILE has one with as many outputs as there are classes. Unset: it"
+        " is taken, the whole network is the original model, and nothing is trained for it; new: it is left, and the"
+        " original model is trained; file: as unset, but a file without such a layer is an error",
+    )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the values without those that are None: an option that is added later changes no older key."""
-        return {name: value for name, value in super().to_dict().items() if value is not None}
+        """Return the values without those that are None: an option that is added later changes no older key.
+
+        Nor does ``head``: what comes of it stands in the coordinates of the weights.
+        """
+        return {name: value for name, value in super().to_dict().items() if value is not None and name != "head"}
 
     @property
     def has_feature_maps(self) -> bool:

@@ -33,6 +33,7 @@ from crayon_bench.dataset import Dataset, Evidence, LoadedData, Source, Split
 from crayon_bench.errors import MetricError, StoreError, UserError
 from crayon_bench.events import Listener, here, sender
 from crayon_bench.executor import Executor
+from crayon_bench.exported import effective_spec, model_bytes
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.grids import to_grid
 from crayon_bench.guard import method_running
@@ -44,7 +45,7 @@ from crayon_bench.oracle import FeedbackOracle, MeteredOracle, Situation, close_
 from crayon_bench.parameters import Parameters
 from crayon_bench.plan import RunRequest
 from crayon_bench.plugins import Kind, PluginError, Registry, call_hooks, content_hash, send_hooks
-from crayon_bench.protocol import CNNSpec, Recipe, Selection, model_spec
+from crayon_bench.protocol import CNNSpec, Recipe, Selection
 from crayon_bench.records import LARGEST, Feedback, GroupCount, MetricValue, Record, Status
 from crayon_bench.seeds import derive_seed
 from crayon_bench.store import Store
@@ -189,9 +190,9 @@ def perform(
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
         run.log.write("\n" + "".join(traceback.format_exception(error)))
-        run.predictions = None
+        run.predictions = run.model = None
         run.end(Status.FAILED, reason)
-    store.save(run.record, run.predictions, run.log.getvalue())
+    store.save(run.record, run.predictions, run.log.getvalue(), run.model)
     call_hooks("run_finished", request=request, record=run.record)
     return run.record
 
@@ -218,6 +219,8 @@ class Run:
     request: RunRequest
     log: io.StringIO = field(default_factory=io.StringIO)
     predictions: bytes | None = None
+    model: bytes | None = None
+    """The refined model, where it is to be kept."""
     original: tuple[dict[str, Tensor], str, bool] | None = None
     """The original model, where it was made or read before: tensors, name of the artifact, whether it was made."""
     state: dict[str, Any] = field(default_factory=dict)
@@ -445,8 +448,19 @@ def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> N
             seen = _predict(refined, data.validation, _images(data.validation.images, device), data, device)
             values = _compute_metrics(seen, registry, run).items()
             record.validation = {name: value.value for name, value in values if value.value is not None}
+        if run.request.keep:
+            _keep(run, refined, data)
         if data.evidence.has("relevant_masks") and isinstance(refined, Classifier):
             record.attention = _attention(refined, data.train, device, data.evidence)
+
+
+def _keep(run: "Run", refined: nn.Module, data: LoadedData) -> None:
+    spec, shape = effective_spec(run.request.coordinates), data.train.images.shape[1:]
+    try:
+        run.model = model_bytes(refined, spec, data.class_names, shape, run=run.request.key)
+    except Exception as error:  # a network of a method's own may hold anything, and its result is none the worse
+        run.log.write(f"The refined model cannot be kept: {type(error).__name__}: {error}\n")
+        run.record.warnings["the refined model cannot be kept, see the log"] = 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -509,9 +523,12 @@ def _original_model(
     report: Callable[[str], None],
 ) -> Classifier:
     c = run.request.coordinates
+    whole = is_users_model(c)
 
     def make() -> dict[str, Tensor]:
         model = new_model(run.request, data, pretrained=True).to(device)
+        if whole:
+            return model.state_dict()
         recipe = Recipe.model_validate(c["original"])
         order = original_order(run.request)
         fit(model, images, labels, recipe, order_seed=order, on_epoch=on_epoch, select=select)
@@ -519,7 +536,8 @@ def _original_model(
 
     state, name, made = run.original or Artifacts(store.artifacts).get_or_make(ORIGINAL, original_depends_on(c), make)
     run.record.artifacts.append(name)
-    report(f"original model: {'trained, kept as' if made else 'reused'} artifact {name}")
+    how = "the user's, not trained, kept as" if whole else "trained, kept as"
+    report(f"original model: {how if made else 'reused'} artifact {name}")
     model = new_model(run.request, data)
     model.load_state_dict(state)
     model.to(device).eval().requires_grad_(False)
@@ -534,10 +552,17 @@ def original_order(request: RunRequest) -> int:
     return derive_seed(request.seed, "original order")
 
 
+def is_users_model(c: dict[str, Any]) -> bool:
+    """Return whether the original model is a whole one from ``--weights``, which is not trained."""
+    return bool((c["weights"] or {}).get("head"))
+
+
 def original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
     """Return the coordinates of the original model."""
     keys = ("numerics", "dataset", "model", "weights", "original", "selection", "seed")
     depends = {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
+    if is_users_model(c):  # the same for every seed, however others would be trained
+        depends = {key: c[key] for key in ("numerics", "dataset", "model", "weights")}
     # Which maps are looked at changes nothing in the original model.
     return {**depends, "model": {key: value for key, value in c["model"].items() if key != "maps"}}
 
@@ -559,12 +584,10 @@ def new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False
     """Return the network with its initial parameters."""
     c = request.coordinates
     channels, height, width = data.train.images.shape[1:]
-    spec = model_spec(c["model"])
-    if isinstance(spec, CNNSpec):
-        spec = spec.model_copy(update={"scaling": c["weights"]["scaling"]})
+    spec = effective_spec(c)
     model = build_model(spec, (channels, height, width), len(data.class_names), derive_seed(c["seed"], "init"))
     if pretrained and isinstance(spec, CNNSpec) and request.weights is not None:
-        load_into(model, spec, c["weights"], Path(request.weights))
+        load_into(model, spec, c["weights"], Path(request.weights), data.class_names)
     return model
 
 
@@ -586,6 +609,9 @@ def make_selector(rule: Selection, data: LoadedData, device: str) -> Callable[[n
     if data.validation is None:
         raise UserError(f"selection '{rule.value}' needs a validation split, and there is none", "use selection 'last'")
     split, number = data.validation, next(_numbers)
+    if rule is Selection.VAL_WGA and not data.group_names:
+        why = data.no_groups or "there are no groups"
+        raise UserError(f"selection 'val_wga': {why}", "use 'last' or 'val_accuracy'")
     if rule is Selection.VAL_WGA and (np.bincount(split.groups, minlength=len(data.group_names)) == 0).any():
         raise UserError("selection 'val_wga': a group has no validation examples", "use 'last' or 'val_accuracy'")
     _selectors.clear()
@@ -621,6 +647,7 @@ def _predict(refined: Any, split: Split, images: Tensor, data: LoadedData, devic
         groups=split.groups,
         probabilities=logits.softmax(-1).numpy(),
         group_names=data.group_names,
+        no_groups=data.no_groups,
     )
 
 
@@ -665,12 +692,14 @@ def _checked_logits(model: Any, images: Tensor, classes: int, device: str) -> Te
 
 def _to_parquet(split: Split, predictions: Predictions) -> bytes:
     confidence = predictions.probabilities[np.arange(len(predictions.predicted)), predictions.predicted]
+    known = bool(predictions.group_names)
+    groups = pa.array(predictions.groups.astype(np.int32)) if known else pa.nulls(len(split), pa.int32())
     table = pa.table(
         {
             "example": list(split.ids),
             "label": pa.array(predictions.labels.astype(np.int32)),
             "predicted": pa.array(predictions.predicted.astype(np.int32)),
-            "group": pa.array(predictions.groups.astype(np.int32)),
+            "group": groups,
             "confidence": pa.array(confidence.astype(np.float32)),
         }
     )

@@ -3,7 +3,8 @@
 ::
 
     STORE/store.json                        the schema
-    STORE/runs/DATASET.METHOD.sSEED.KEY/    record.json, predictions.parquet, log.txt, SHA256SUMS
+    STORE/runs/DATASET.METHOD.sSEED.KEY/    record.json, predictions.parquet, log.txt, SHA256SUMS;
+                                            model.safetensors where the refined model was to be kept
     STORE/artifacts/KIND.KEY/               tensors.safetensors, meta.json
 
 Two stores merge by copying one over the other. Names that begin with a dot are unfinished or set aside; delete them
@@ -22,6 +23,9 @@ from pydantic import ValidationError
 from crayon_bench.errors import StoreError, UserError, one_line
 from crayon_bench.files import check_sums, read_json, set_aside, with_sums, write_file, write_folder
 from crayon_bench.records import SCHEMA, Record, Status, folder_name
+
+MODEL = "model.safetensors"
+"""In a run's folder: the refined model, if it was kept."""
 
 
 class Store:
@@ -122,16 +126,32 @@ class Store:
         locks = (path for path in sorted(self.artifacts.glob(".*.lock")))
         return found + [path for path in locks if path.name[1:-5] not in named]
 
-    def save(self, record: Record, predictions: bytes | None, log: str) -> None:
+    def save(self, record: Record, predictions: bytes | None, log: str, model: bytes | None = None) -> None:
         """Write a run's folder; one that is there already is replaced. Raises StoreError if it cannot be written."""
         files = {"record.json": record.to_json().encode(), "log.txt": log.encode()}
         if predictions is not None:
             files["predictions.parquet"] = predictions
+        if model is not None:
+            files[MODEL] = model
         try:
             write_folder(self.runs / record.folder, with_sums(files))
         except OSError as error:
             why = error.strerror or error
             raise StoreError(f"store {self.path}: run {record.folder} cannot be written: {why}") from None
+
+    def has_model(self, record: Record) -> bool:
+        """Return whether the run's refined model was kept."""
+        return (self.runs / record.folder / MODEL).is_file()
+
+    def model(self, record: Record) -> bytes:
+        """Return the run's refined model; see :mod:`crayon_bench.exported`. Raises UserError if it is damaged."""
+        folder = self.runs / record.folder
+        try:
+            check_sums(folder, [MODEL])
+            return (folder / MODEL).read_bytes()
+        except (OSError, ValueError) as error:
+            hint = "delete that file, or run it again with --keep-models --rerun all"
+            raise UserError(f"{folder / MODEL}: damaged ({getattr(error, 'strerror', None) or error})", hint) from None
 
     def log(self, record: Record) -> str:
         """Return the log of a run; empty if there is none."""

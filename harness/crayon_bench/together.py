@@ -145,7 +145,7 @@ def perform_together(
         run.end(Status.OK)
         run.record.seconds["total"] = round(seconds, 3)
         run.record.stacked = len(runs)
-        store.save(run.record, run.predictions, run.log.getvalue())
+        store.save(run.record, run.predictions, run.log.getvalue(), run.model)
         call_hooks("run_finished", request=run.request, record=run.record)
     return [run.record for run in runs]
 

@@ -9,7 +9,8 @@ import json
 import re
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from crayon_bench.models import Classifier
 
 HEADS = {"mobilenet_v2": "classifier.", "resnet18": "fc.", "resnet50": "fc.", "small-cnn": "head."}
-"""How the names of the last layer begin in a published state_dict; that layer is always new."""
-
+"""How the names of the last layer begin in a published state_dict."""
 
 LARGEST = 4 << 30
 """Largest file of weights, in bytes; the largest of these networks has a fortieth."""
@@ -33,15 +33,24 @@ LARGEST = 4 << 30
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that were found. coordinates: what of them is part of a run's key. path: None for random ones."""
+    """Weights that were found. coordinates: what of them is part of a run's key. path: None for random ones.
+
+    remarks: what the user should know before it starts. notes: those that stand under every table.
+    """
 
     coordinates: dict[str, Any] | None
     path: Path | None
+    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) -> Weights:
+def find_weights(
+    spec: ModelSpec, dataset: "type[Dataset]", given: Path | None, class_names: Sequence[str] = ()
+) -> Weights:
     """Return the initial weights for the network *spec* on *dataset*; *given* is the file of ``--weights``.
 
+    If that is a whole classifier for these classes, it is the original model: its coordinates then have ``head``.
+    class_names: those of the data, where the class of *dataset* does not know how many there are.
     The file is read, and checked against the architecture. Raises UserError if there are none, with the way to them.
     """
     if not isinstance(spec, CNNSpec):
@@ -67,7 +76,8 @@ def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) 
         raise UserError(
             f"{path}: damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…", "install crayon-bench again"
         )
-    _check(spec, path, _tensors(path, content))  # before its scaling is asked for: it may be no weights at all
+    tensors = _tensors(path, content)
+    _check(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
     own = _own_scaling(path, content) if source != "imagenet" else Scaling.IMAGENET
     scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
     if scaling is None:
@@ -75,21 +85,120 @@ def find_weights(spec: ModelSpec, dataset: "type[Dataset]", given: Path | None) 
             f"{path}: the file does not say with which input scaling it was trained",
             "say it: --set model.scaling=unit (x/255), symmetric (x/127.5 − 1) or imagenet (mean and std)",
         )
-    return Weights({"source": source, "sha256": found, "scaling": scaling.value}, path)
+    coordinates = {"source": source, "sha256": found, "scaling": scaling.value}
+    return _whole(spec, dataset, class_names, path, content, coordinates) if given else Weights(coordinates, path)
 
 
-def load_into(model: "Classifier", spec: CNNSpec, coordinates: Mapping[str, Any], path: Path) -> None:
-    """Copy the weights in *path* into the body of *model*. Raises UserError if the file has changed or does not fit."""
+def _whole(
+    spec: CNNSpec,
+    dataset: "type[Dataset]",
+    class_names: Sequence[str],
+    path: Path,
+    content: bytes,
+    coordinates: dict[str, Any],
+) -> Weights:
+    """Return the weights of ``--weights``: with its last layer, if that fits and is wanted."""
+    number = len(class_names) or dataset.classes
+    why = "model.head = new"
+    if spec.head != "new":
+        _, why = _own_head(spec, path, _tensors(path, content), number)
+        said = _own_classes(path, content)
+        if not why and said and sorted(said) != sorted(class_names or said):
+            why = f"its classes are {', '.join(said)}"
+    if why and spec.head == "file":
+        raise UserError(f"weights {path}: no classifier of these {number} classes: {why}", "see model.head")
+    if why:
+        text = f"weights {path}: initial weights of the body; the last layer is new, and the original model is trained"
+        return Weights(coordinates, path, (f"{text} ({why})",))
+    note = f"original model: the user's, {path.name} (sha256 {coordinates['sha256'][:12]}…), not trained"
+    order = f"in the order of the labels: {', '.join(class_names)}" if class_names else "in the data set's order"
+    order = f"its outputs are taken {order}; the file does not say" if not said else f"its outputs: {', '.join(said)}"
+    other = "to train one from its body, add --set model.head=new"
+    return Weights({**coordinates, "head": True}, path, (f"{note}; {other}", f"{path.name}: {order}"), (note,))
+
+
+def load_into(
+    model: "Classifier",
+    spec: CNNSpec,
+    coordinates: Mapping[str, Any],
+    path: Path,
+    class_names: Sequence[str] = (),
+) -> None:
+    """Copy the weights in *path* into the body of *model*, and into its last layer if the *coordinates* say so.
+
+    Outputs are put into the order of *class_names* if the file says which is which.
+    Raises UserError if the file has changed or does not fit.
+    """
     import torch
 
     content = _content(path)
     if hashlib.sha256(content).hexdigest() != coordinates["sha256"]:
         raise UserError(f"{path}: the weights changed after the plan was made", "give the same command again")
-    tensors = _check(spec, path, _tensors(path, content))
+    tensors = _tensors(path, content)
+    body = _check(spec, path, tensors)
     with torch.no_grad():
-        for name, value in model.state_dict().items():
+        state = model.state_dict()
+        for name, value in state.items():
             if name.startswith("body."):
-                value.copy_(tensors[name.removeprefix("body.")])
+                value.copy_(body[name.removeprefix("body.")])
+        if not coordinates.get("head"):
+            return
+        head, why = _own_head(spec, path, tensors, len(state["head.bias"]))
+        said = _own_classes(path, content)
+        if head is None or (said and sorted(said) != sorted(class_names)):
+            why = why or f"its classes are {', '.join(said)}, and the data's {', '.join(class_names)}"
+            raise UserError(f"weights {path}: {why}", "for its body alone, add --set model.head=new")
+        rows = torch.tensor([said.index(name) for name in class_names] if said else range(len(state["head.bias"])))
+        state["head.weight"].copy_(head[0][rows])
+        state["head.bias"].copy_(head[1][rows])
+
+
+def _own_head(
+    spec: CNNSpec, path: Path, tensors: "Mapping[str, Tensor]", classes: int
+) -> "tuple[tuple[Tensor, Tensor] | None, str]":
+    """Return weight (classes, K) and bias (classes,) of the last layer, or None and why it is not one for *classes*.
+
+    Raises UserError if it fits and its numbers are none.
+    """
+    import torch
+
+    from crayon_bench.convnets import ConvNet
+
+    with torch.device("meta"):
+        channels = ConvNet(spec, (3, 64, 64), 2, seed=0).channels
+    own = {name: value for name, value in tensors.items() if name.startswith((HEADS[spec.name], "head."))}
+    weights = [name for name in own if name.endswith("weight")]
+    if not own:
+        return None, "it has no last layer"
+    if len(weights) != 1 or set(own) - {weights[0], f"{weights[0].removesuffix('weight')}bias"}:
+        return None, f"its last layer is not one linear layer, but {', '.join(sorted(own)[:4])}"
+    weight = own[weights[0]]
+    bias = own.get(f"{weights[0].removesuffix('weight')}bias", torch.zeros(classes))
+    if weight.shape != (classes, channels) or bias.shape != (classes,):
+        return None, f"its last layer is {tuple(weight.shape)}, not {(classes, channels)}"
+    kept = tensors.get("kept", torch.ones(channels))
+    if kept.shape != (channels,):
+        return None, f"kept is {tuple(kept.shape)}, not {(channels,)}"
+    parts = []
+    for name, value in ((weights[0], weight), ("bias of the last layer", bias), ("kept", kept)):
+        _check_ordinary(path, name, value)
+        if not value.is_floating_point():
+            raise UserError(f"weights {path}: {name} is {value.dtype}")
+        parts.append(value.float())
+        _check_finite(path, name, parts[-1])
+    return (parts[0] * parts[2], parts[1]), ""
+
+
+def _check_ordinary(path: Path, name: str, value: "Tensor") -> None:
+    import torch
+
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        raise UserError(f"weights {path}: {name} is not an ordinary tensor")
+
+
+def _check_finite(path: Path, name: str, value: "Tensor") -> None:
+    if not value.isfinite().all():
+        raise UserError(f"weights {path}: {name} is not finite everywhere")
 
 
 def _content(path: Path) -> bytes:
@@ -108,13 +217,34 @@ def _is_safetensors(content: bytes) -> bool:
     return len(content) > 9 and content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content)
 
 
-def _own_scaling(path: Path, content: bytes) -> Scaling | None:
+def _said(content: bytes, what: str) -> Any:
+    """Return what a safetensors file's metadata say; None if they say nothing."""
     if not _is_safetensors(content):
         return None
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        said = header["__metadata__"]["scaling"]
+        return header["__metadata__"][what]
     except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _own_classes(path: Path, content: bytes) -> list[str]:
+    """Return the names of the outputs; none if the file does not say."""
+    said = _said(content, "classes")
+    if said is None:
+        return []
+    names: Any = None
+    with suppress(ValueError, TypeError, RecursionError):
+        names = json.loads(said)
+    fine = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not fine or not names or len(set(names)) < len(names):
+        raise UserError(f"weights {path}: its metadata have classes = {str(said)[:60]!r}", "expected a list, in JSON")
+    return [str(name) for name in names]
+
+
+def _own_scaling(path: Path, content: bytes) -> Scaling | None:
+    said = _said(content, "scaling")
+    if said is None:
         return None
     if said not in list(Scaling):
         raise UserError(f"weights {path}: its metadata have scaling = {said!r}", did_you_mean(str(said), list(Scaling)))
@@ -198,15 +328,13 @@ def _check(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str
         first = f"it lacks {missing[0]}" if missing else f"it has {unknown[0]}, which the network has not"
         raise UserError(f"{what}: {first} ({len(missing)} missing, {len(unknown)} too many)")
     for name, value in wanted.items():
-        if body[name].layout != torch.strided or body[name].is_quantized or body[name].is_meta:
-            raise UserError(f"weights {path}: {name} is not an ordinary tensor")
+        _check_ordinary(path, name, body[name])
         if body[name].shape != value.shape:
             raise UserError(f"{what}: {name} is {tuple(body[name].shape)}, not {tuple(value.shape)}")
         if body[name].is_floating_point() != value.is_floating_point() or body[name].is_complex():
             raise UserError(f"{what}: {name} is {body[name].dtype}")
         body[name] = body[name].to(value.dtype)  # before looking: what float64 can hold, float32 may not
-        if not torch.isfinite(body[name]).all():
-            raise UserError(f"weights {path}: {name} is not finite everywhere")
+        _check_finite(path, name, body[name])
         if name.endswith("running_var") and (body[name] < 0).any():
             raise UserError(f"weights {path}: {name} has negative values, which no variance has")
     return body

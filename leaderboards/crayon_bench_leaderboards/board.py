@@ -141,7 +141,8 @@ def boards_for(records: Sequence[Record]) -> list[Board]:
     covered = {name for board in boards for name in board.datasets}
     for name in present:
         if name not in covered:
-            title = next(record.title["dataset"] for record in records if record.dataset == name)
+            titles = {record.title["dataset"] for record in records if record.dataset == name}
+            title = titles.pop() if len(titles) == 1 else name  # one of folders, each with a title of its own
             metrics = list(SHORT_NAMES.values())
             boards.append(Board(schema_=1, name=name, title=title, datasets=[name], methods=[], metrics=metrics))
     return boards
@@ -445,7 +446,9 @@ def _changes(variants: list[list[Record]]) -> list[str]:
             for key, value in records[0].overrides.items()
             if _is_rows_own(key, name) and (parameter := key.partition(".")[2]) in values and values[parameter] == value
         }
-        texts.append(", ".join(f"{key}={values.get(key)}" for key in sorted(changed | differing)))
+        # What a record does not have is left at what it was before there was such a parameter.
+        named = [key for key in sorted(changed | differing) if values.get(key) is not None]
+        texts.append(", ".join(f"{key}={values[key]}" for key in named))
     return texts
 
 
@@ -617,7 +620,7 @@ def _footnotes(row: Row, where: str) -> list[str]:
         notes.append(f"{row.title}{where}: {row.reason}")
     for cell in row.metrics.values():
         if cell.reason:
-            notes.append(f"{row.title}{where}: no {cell.short}: {cell.reason}")
+            notes.append(f"no {cell.short}{where}: {cell.reason}")  # where it is the data's, all rows share it
     notes += [
         f"{row.title}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
     ]

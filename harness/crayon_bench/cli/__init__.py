@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
         "data": ("crayon_bench.cli.data:data", "List, fetch, import, build, verify and show data sets."),
         "oracle": ("crayon_bench.cli.oracle:oracle", "Look at what an oracle answers."),
         "plugins": ("crayon_bench.cli.plugins:plugins", "List, describe, check and begin plugins."),
-        "runs": ("crayon_bench.cli.runs:runs", "List, show and compare the runs in a store."),
+        "runs": ("crayon_bench.cli.runs:runs", "List, show, compare and export the runs in a store."),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

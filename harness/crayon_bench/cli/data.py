@@ -1,7 +1,7 @@
 """``crayon-bench data``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crayon_bench.data_files import FileReport
-    from crayon_bench.dataset import Dataset
+    from crayon_bench.dataset import Dataset, Found, LoadedData
+    from crayon_bench.located import Located
 
 
 @click.group()
@@ -36,6 +37,9 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
     for name in registry.names(Kind.DATASET):
         try:
             dataset = registry.load(Kind.DATASET, name)
+            if dataset.takes_path:
+                rows.append((name, "your own", f"where you say: {name}:PATH", dataset.summary))
+                continue
             found = dataset.find(data_root or default_root(), Source.AUTO, strict=data_root is None)
             state = found.source.value if found.verified else f"{found.source.value}, UNVERIFIED"
             rows.append((name, state, found.where, dataset.summary))
@@ -80,11 +84,16 @@ def import_data(
 @data_root_option
 @plugin_option
 def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> int:
-    """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs."""
-    from crayon_bench.data_files import default_root, inspect
+    """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs.
 
-    dataset = _dataset(name, plugin_files)
-    root = data_root or default_root()
+    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it.
+    """
+    from crayon_bench.data_files import inspect
+
+    located = _located(name, data_root, plugin_files)
+    dataset, root = located.dataset, located.root
+    if dataset.takes_path:
+        return _read_all(located)
     reports = inspect(dataset, root)
     if not reports:
         raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
@@ -97,6 +106,21 @@ def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) ->
     for doubt in doubts:
         click.echo(f"UNVERIFIED{accepted}: {doubt}")
     return 0 if all(report.verified for report in reports) and not doubts else 1
+
+
+def _read_all(located: "Located") -> int:
+    from crayon_bench.dataset import Source
+
+    found = located.dataset.find(located.root, Source.REAL, strict=False)
+    data = _loaded(located.dataset, found, {})
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
+    sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
+    click.echo(f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}")
+    for note in found.notes:
+        click.echo(f"    {note}")
+    for why in dict.fromkeys(found.unable.values()):
+        click.echo(f"    {why}")
+    return 0
 
 
 def _report_on(report: "FileReport") -> None:
@@ -136,13 +160,15 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
     """Print the data root, or the folder of data set NAME's files in it (where they are, or would be put)."""
     from crayon_bench.data_files import default_root, locate
 
-    root = data_root or default_root()
     if name is None:
-        click.echo(root)
+        click.echo(data_root or default_root())
         return
-    dataset = _dataset(name, plugin_files)
+    located = _located(name, data_root, plugin_files)
+    dataset, root = located.dataset, located.root
     paths = locate(dataset, root)
-    if paths:
+    if dataset.takes_path:
+        click.echo(root)
+    elif paths:
         click.echo(next(iter(paths.values())).parent)
     elif dataset.folders:
         click.echo(f"{root / dataset.folders[0]} (not there yet)")
@@ -220,31 +246,46 @@ def show(
     Where there are more than eight groups, rows are classes. Parameters are those of the default protocol.
     """
     from crayon_bench.contact_sheet import draw
-    from crayon_bench.data_files import default_root
     from crayon_bench.dataset import Source
     from crayon_bench.files import write_file
-    from crayon_bench.parameters import validated
-    from crayon_bench.plan import default_protocol
-    from crayon_bench.protocol import load_protocol, parse_set, parse_value
+    from crayon_bench.protocol import parse_set, parse_value
 
-    dataset = _dataset(name, plugin_files)
+    located = _located(name, data_root, plugin_files)
     values = {}
     for key, value in map(parse_set, sets):
         section, _, parameter = key.partition(".")
         if section != "dataset":
             raise UserError(f"--set {key}={value}: only dataset.PARAMETER changes what is shown")
         values[parameter] = parse_value(value)
-    found = dataset.find(data_root or default_root(), Source(source), strict=data_root is None)
-    folder = dataset.protocols()
-    if folder is not None and (file := folder / f"{default_protocol(found)}.toml").is_file():
-        values = {**load_protocol(file).dataset_parameters, **values}
-    parameters = validated(dataset.Parameters, values, "dataset")
-    sheet = draw(dataset.title, found, dataset(parameters).load(found), per_class)
+    dataset = located.dataset
+    found = dataset.find(located.root, Source(source), strict=located.strict)
+    title = found.title or dataset.title
+    sheet = draw(title, found, _loaded(dataset, found, values), per_class)
     try:
         write_file(output, sheet)
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"{output}: {dataset.title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+
+
+def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "LoadedData":
+    """Load with the default protocol's parameters, changed by *values*."""
+    from crayon_bench.parameters import validated
+    from crayon_bench.plan import default_protocol
+    from crayon_bench.protocol import load_protocol
+
+    table: dict[str, Any] = {}
+    folder = dataset.protocols()
+    if folder is not None and (file := folder / f"{default_protocol(dataset, found)}.toml").is_file():
+        table = dict(load_protocol(file).dataset_parameters)
+    return dataset(validated(dataset.Parameters, {**table, **values}, "dataset")).load(found)
+
+
+def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> "Located":
+    from crayon_bench.located import locate_dataset
+    from crayon_bench.plugins import Registry
+
+    return locate_dataset(text, Registry(plugin_files), data_root)
 
 
 def _dataset(name: str, plugin_files: tuple[Path, ...]) -> "type[Dataset]":

@@ -17,7 +17,7 @@ def oracle() -> None:
 
 
 @oracle.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Data set; see: crayon-bench data list.")
+@click.option("--dataset", required=True, metavar="NAME", help="Data set; as in run.")
 @click.option("--seeds", default="1", show_default=True, metavar="N|0,1,2", help="Original models to ask about.")
 @click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
 @data_root_option

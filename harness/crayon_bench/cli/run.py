@@ -54,7 +54,11 @@ def _chosen(args: list[str]) -> str:
 
 @click.command(cls=_Run)
 @click.option(
-    "--dataset", "datasets", required=True, metavar="NAME[,NAME]", help="Data sets; see: crayon-bench data list."
+    "--dataset",
+    "datasets",
+    required=True,
+    metavar="NAME[,NAME]",
+    help="Data sets; see: crayon-bench data list. NAME:PATH for one that is a folder of your own.",
 )
 @click.option(
     "--methods",
@@ -131,7 +135,9 @@ def _chosen(args: list[str]) -> str:
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Initial weights of the network's body, in place of the protocol's: a state_dict (.pth) or safetensors.",
+    help="A state_dict (.pth) or safetensors. With a last layer of as many outputs as there are classes it is the"
+    " original model, and none is trained (--set model.head=new trains one all the same); otherwise it is the initial"
+    " weights of the body, in place of the protocol's.",
 )
 @set_option
 @plugin_option
@@ -141,6 +147,12 @@ def _chosen(args: list[str]) -> str:
     default="failed",
     show_default=True,
     help="missing: only runs without a record; failed: those and failed ones; all: all (original models are kept).",
+)
+@click.option(
+    "--keep-models",
+    is_flag=True,
+    help="Keep the refined models beside the records, for: crayon-bench runs export. Runs that are in the store without"
+    " theirs are carried out again.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @click.option("--quiet", is_flag=True, help="No progress: only warnings, errors and the leaderboard.")
@@ -165,6 +177,7 @@ def run(
     sets: tuple[str, ...],
     plugin_files: tuple[Path, ...],
     rerun: str,
+    keep_models: bool,
     dry_run: bool,
     quiet: bool,
 ) -> int:
@@ -198,6 +211,7 @@ def run(
         sets=sets,
         weights=weights,
         device=device,
+        keep_models=keep_models,
     )
     limits = _limits(time_limit, memory_limit)
     executor_class = registry.load(Kind.EXECUTOR, executor)

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.cli.options import store_option
+from crayon_bench.cli.options import data_root_option, plugin_option, store_option
 from crayon_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from crayon_bench.again import Inputs
+    from crayon_bench.plugins import Registry
     from crayon_bench.records import Record
     from crayon_bench.store import Store
 
 
 @click.group()
 def runs() -> None:
-    """List, show and compare the runs in a store. A run is named by the beginning of its key or of its folder."""
+    """List, show, compare and export runs in a store. A run is named by the beginning of its key or of its folder."""
 
 
 @runs.command("list")
@@ -86,6 +88,84 @@ def prune(store: Path, yes: bool) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     what = "deleted" if yes else "would be deleted; give --yes to do it"
     click.echo(f"{len(found)} files and folders, {total / 2**20:.1f} MiB, {what}.", err=True)
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write: NAME.safetensors.")
+@store_option
+@click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option(
+    "--dataset", default="", metavar="NAME:PATH", help="Where the data lie, if they are a folder of your own."
+)
+@data_root_option
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="The run's weights, if it had a file.")
+@click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="The run's recorded answers.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@plugin_option
+def export(
+    run: str,
+    output: Path,
+    store: Path,
+    force: bool,
+    dataset: str,
+    data_root: Path | None,
+    weights: Path | None,
+    answers: Path | None,
+    device: str,
+    plugin_files: tuple[Path, ...],
+) -> None:
+    """Write the refined model of RUN, and beside it a card that says what it is and how to load it.
+
+    The weights are those that run --keep-models kept. If there are none, the run is carried out again, from the same
+    inputs, and its model is written only if it predicts what the record's did. The other options are for that case.
+    """
+    from crayon_bench.again import Inputs
+    from crayon_bench.plugins import Registry
+    from crayon_bench.records import Status
+    from crayon_bench.store import Store
+
+    if output.suffix != ".safetensors":
+        raise UserError(f"--output {output}: expected a file NAME.safetensors")
+    kept = Store.open(store)
+    record = _one(kept, run)
+    if record.status is not Status.OK:
+        raise UserError(f"run {record.folder} {record.status.value}: {record.reason}", "it has no refined model")
+    beside = output.with_suffix(".md")
+    if not force and (there := next((path for path in (output, beside) if path.exists()), None)):
+        raise UserError(f"--output {output}: {there} is there already", "choose another name, or add --force")
+    inputs = Inputs(dataset, data_root, weights, answers, device)
+    _write_model(kept, record, output, beside, inputs, Registry(plugin_files))
+    click.echo(f"{output}: {record.title['method']} on {record.title['dataset']}, seed {record.seed}; card: {beside}")
+
+
+def _write_model(
+    store: "Store", record: "Record", output: Path, beside: Path, inputs: "Inputs", registry: "Registry"
+) -> None:
+    from tempfile import TemporaryDirectory
+
+    from crayon_bench.again import carry_out_again, count_right, predictions
+    from crayon_bench.card import card
+    from crayon_bench.exported import read_metadata
+    from crayon_bench.files import write_file
+
+    right, total = count_right(predictions(store, record))
+    if store.has_model(record):
+        model, how = store.model(record), "kept when the run was carried out"
+    else:
+        click.echo(f"run {record.folder}: its weights were not kept; it is carried out again", err=True)
+        with TemporaryDirectory(prefix="crayon-bench-") as scratch:
+            model = carry_out_again(record, store, registry, inputs, Path(scratch))
+        how = f"the run was carried out again, and made the same {total:,} predictions"
+    text = card(record, read_metadata(model, f"run {record.folder}"), output.name, right, total, how)
+    new = [path for path in (output, beside) if not path.exists()]
+    try:
+        write_file(output, model)
+        write_file(beside, text.encode())
+    except OSError as error:
+        for path in new:  # both or none
+            path.unlink(missing_ok=True)
+        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
 
 
 @runs.command()

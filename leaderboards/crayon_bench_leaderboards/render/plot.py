@@ -91,7 +91,8 @@ def _draw(
 
 def _band(cell: Cell) -> tuple[float, float, float]:
     assert cell.mean is not None
-    return cell.mean, cell.mean - (cell.std or 0.0), cell.mean + (cell.std or 0.0)
+    # A share of right predictions cannot lie outside, whatever the standard deviation says.
+    return cell.mean, max(0.0, cell.mean - (cell.std or 0.0)), min(100.0, cell.mean + (cell.std or 0.0))
 
 
 def _scale(axes: "Axes", known: bool) -> None:

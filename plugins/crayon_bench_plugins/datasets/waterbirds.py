@@ -27,6 +27,7 @@ from crayon_bench.feedback import FeedbackKind
 from crayon_bench.image_cache import decoded, open_picture
 from crayon_bench.parameters import Parameters
 from crayon_bench.trees import Tree, digest_of, open_tree
+from crayon_bench_plugins.datasets._masks import tight_boxes
 
 GROUPS = ("landbird on land", "landbird on water", "waterbird on land", "waterbird on water")
 SPLITS = ("training", "validation", "test")
@@ -323,13 +324,7 @@ class BirdEvidence(Evidence):
 
     def boxes(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the tight boxes round the birds."""
-        masks = self.relevant_masks(examples)
-        sides = []
-        for axis in (2, 1):  # any column set → rows that count; any row set → columns
-            line: NDArray[np.bool_] = np.any(masks, axis=axis)
-            sides.append((line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)))
-        (top, bottom), (left, right) = sides
-        return np.stack([top, left, bottom, right], axis=1).astype(np.int64).reshape(-1, 4)
+        return tight_boxes(self.relevant_masks(examples))
 
 
 def bird_mask(grey: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:

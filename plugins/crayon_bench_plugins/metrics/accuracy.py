@@ -48,7 +48,7 @@ class WorstGroupAccuracy(Metric):
 def _by_group(predictions: Predictions) -> NDArray[np.float64]:
     right, total = predictions.group_counts()
     if len(total) == 0:
-        raise MetricError("there are no groups")
+        raise MetricError(predictions.no_groups or "there are no groups")
     empty = [name for name, n in zip(predictions.group_names, total, strict=True) if n == 0]
     if empty:
         more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
