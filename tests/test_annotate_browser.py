@@ -12,11 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers import Answers, Task
@@ -32,8 +34,10 @@ SMALL = [part for pair in SIZES for part in ("--set", pair)]
 def installed() -> str:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
-            subprocess.run(command, capture_output=True, timeout=300, check=False)
+        with FileLock(Path(tempfile.gettempdir()) / "crayon-bench-chromium.lock"):  # several workers may want it
+            if shutil.which("chromium") is None:
+                for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+                    subprocess.run(command, capture_output=True, timeout=300, check=False)
         found = shutil.which("chromium")
     return found or pytest.skip("there is no Chromium here, and it could not be installed (apt-get install chromium)")
 
