@@ -59,20 +59,25 @@ def screenshots(tmp_path):
 
 
 @contextmanager
-def page_of(browser, url: str, name: str | None, size=DESKTOP, failing: str = "-", **more):
+def page_of(browser, url: str, name: str | None, size=DESKTOP, failing: str = "-", route=None, **more):
     """A page of an annotator; fails if the console has an error, or anything comes from elsewhere, but for *failing*."""
     context = browser.new_context(viewport=size, **more)
     page = context.new_page()
     wrong: list[str] = []
     page.on("console", lambda m: wrong.append(f"{m.text} {m.location}") if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith(url) else wrong.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.on("response", lambda response: wrong.append(response.url) if response.status >= 400 else None)
+    if route is not None:
+        page.route(f"**{failing}", route)  # from the start: one that comes later is passed by now and then
     page.goto(url)
     if name is not None:
         page.fill("#name", name)
         page.click("text=Start")
     yield page
+    assert len(requests) > 5  # Chromium did tell
+    wrong += [address for address in requests if not address.startswith(url)]
     assert [text for text in wrong if failing not in text] == []
     context.close()
 
@@ -202,16 +207,15 @@ def test_a_hundred_maps_by_keyboard_are_what_a_run_is_told(browser, screenshots,
 def test_a_save_that_fails_brings_the_question_back(browser, tmp_path):
     site = Site(tmp_path, "maps", 20)
     try:
-        with page_of(browser, site.url, "Ada", failing="/api/answer") as page:
-            full = False
+        full = False
 
-            def pass_on(route):
-                if full:
-                    route.fulfill(status=503, json={"error": "the disk is full"})
-                else:
-                    route.continue_()
+        def pass_on(route):
+            if full:
+                route.fulfill(status=503, json={"error": "the disk is full"})
+            else:
+                route.continue_()
 
-            page.route("**/api/answer", pass_on)  # before the first request: Chromium may let one pass in between
+        with page_of(browser, site.url, "Ada", failing="/api/answer", route=pass_on) as page:
             begin(page)
             first = ready(page)
             page.keyboard.press("y")

@@ -39,7 +39,6 @@ HEADERS = {
     "x-frame-options": "DENY",
     # Not no-referrer: with that, browsers send forms with "Origin: null".
     "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
