@@ -46,7 +46,7 @@ def start(store: Path, *extra: str) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> str:
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=3600)
     assert process.returncode == 0, err
     assert "Traceback" not in err
     return err
