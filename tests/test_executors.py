@@ -62,7 +62,7 @@ def reason(store: Path, name: str) -> str:
     return found
 
 
-def wait_until(condition, timeout: float = 1200) -> None:
+def wait_until(condition, timeout: float = 300) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
