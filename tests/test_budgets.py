@@ -157,6 +157,13 @@ def test_kinds_share_a_number_and_what_one_leaves_another_may_use():
     assert book.boxes(np.arange(N)).answered.sum() == 16
 
 
+def test_a_method_cannot_reserve_its_way_past_the_budget():
+    book, _ = book_of(Budget(questions=5), [BOX, MASK])
+    book.reserve(MASK, -100)
+    assert book.boxes(np.arange(N)).answered.sum() == 5
+    assert book.relevant_masks(np.arange(N)).answered.sum() == 0
+
+
 def test_a_share_is_of_each_kind():
     book, _ = book_of(Budget(share=0.25), [NEURON, BOX])
     verdicts = book.judge_neurons(patches(40))

@@ -13,6 +13,8 @@ from crayon_bench.dataset import Evidence, Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.oracle import Patches, Situation, close_ledger, open_ledger
+from crayon_bench.records import Feedback
+from crayon_bench_leaderboards.price import load_price
 from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via, image_hash, map_hash, patches_hash
 from crayon_bench_plugins.oracles.human import HumanOracle, HumanParameters
 from recorded import BEGIN, CONTENT, by_rule, hurried, manifest, record
@@ -276,7 +278,10 @@ def test_boxes_and_masks_of_several(tmp_path):
         assert oracle.available(kind, np.arange(6)).sum() == 2
     receipt = close_ledger(ledger)
     assert receipt.by_kind == {"box": 2, "relevant_mask": 2, "irrelevant_mask": 2}
-    assert receipt.seconds == {"box": 10.0, "relevant_mask": 10.0}  # a mask is painted once
+    # A mask is painted once, and what both kinds of questions took is known.
+    assert receipt.seconds == {"box": 10.0, "relevant_mask": 10.0, "irrelevant_mask": 0.0}
+    counted = Feedback(total=receipt.total, by_kind=dict(receipt.by_kind), seconds=dict(receipt.seconds))
+    assert load_price("recorded").hours(counted) == pytest.approx(20 / 3600)
     assert receipt.warnings == {
         "boxes of which people said maybe, left unasked": 2,
         "boxes that were skipped by all who were asked, left unasked": 1,

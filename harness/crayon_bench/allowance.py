@@ -34,7 +34,8 @@ class Allowance:
 
     def reserve(self, kind: FeedbackKind, number: int) -> None:
         """Set *number* questions of a number aside for a *kind* that is asked about later."""
-        self._reserved[kind] = min(number, self._budget.questions or 0)
+        # Not below zero: less than nothing set aside would be more than the budget for the others.
+        self._reserved[kind] = max(0, min(number, self._budget.questions or 0))
 
     def pick(self, kind: FeedbackKind, numbers: Ints, available: Bools) -> Bools:
         """Return which of n questions, about these images or neurons, may be asked now, bool (n,)."""

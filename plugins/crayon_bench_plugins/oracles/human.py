@@ -251,9 +251,11 @@ class HumanOracle(FeedbackOracle):
 
     def _pay(self, kind: FeedbackKind, name: str, votes: Sequence[Vote]) -> None:
         # Once for each question: that the same mask tells what matters and what does not took nobody more time.
+        # Its time is then known, and none: without an entry it would count as unknown, and so would the whole run's.
+        self.seconds.setdefault(kind, 0.0)
         if (TASKS[kind], name) not in self._paid:
             self._paid.add((TASKS[kind], name))
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + sum(vote.event.seconds for vote in votes)
+            self.seconds[kind] += sum(vote.event.seconds for vote in votes)
 
     # -- the folder
 
