@@ -362,8 +362,9 @@ function openHelp() {
 }
 
 help.addEventListener("close", () => {
-  if (current) requestAnimationFrame(() => {
-    shownAt = performance.now();
+  const item = current;
+  requestAnimationFrame(() => {
+    if (item && item === current && stage.shows(item.question)) shownAt = performance.now();
     refreshButtons();
   });
   byId("stage").focus({ preventScroll: true });

@@ -10,6 +10,7 @@ export function makeStage(task, page) {
   const place = document.getElementById("stage");
   const idle = { key: () => false, ready: () => false, answer: () => null, canUndo: () => false, undo() {}, enter: () => false };
   let tool = idle;
+  let shown = null; // the question that is on display
 
   const kinds = { maps: mapStage, neurons: neuronStage, boxes: drawStage, masks: drawStage };
   const { show, key } = kinds[task](page);
@@ -22,13 +23,14 @@ export function makeStage(task, page) {
     },
     show(question, assets, answer) {
       place.dataset.state = "question";
-      const shown = show(question, assets, answer);
-      tool = shown.tool || idle;
-      place.replaceChildren(shown.element);
-      if (shown.begin) shown.begin();
+      const made = show(question, assets, answer);
+      tool = made.tool || idle;
+      place.replaceChildren(made.element);
+      shown = question;
     },
     wait(text) {
       tool = idle;
+      shown = null;
       place.dataset.state = "waiting";
       const words = document.createElement("p");
       words.textContent = text;
@@ -37,6 +39,7 @@ export function makeStage(task, page) {
     },
     // Arrows, Space and Enter on a slider or a button are its own.
     key: (event, name, onControl) => (key && key(name)) || ((!onControl || OWN.test(name)) && tool.key(event, name)),
+    shows: (question) => question === shown,
     ready: () => tool.ready(),
     answer: () => tool.answer(),
     canUndo: () => tool.canUndo(),
