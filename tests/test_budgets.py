@@ -255,6 +255,7 @@ def test_the_strategy_is_part_of_the_key_and_of_the_name(cli):
     assert set(records()) == {("rrr", "9"), ("rrr", "9 uncertain"), ("rrr", "9 balanced")}
     wrong = cli(*run, "--strategy", "uncertian")
     assert wrong.code == 2 and "did you mean 'uncertain'" in wrong.err
+    assert cli(*run[:-2], "--strategy", "uncertian").err == wrong.err  # without a budget too
 
 
 def test_a_budget_of_nothing_is_plain_training(cli):
