@@ -25,7 +25,7 @@ def fuzz(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Processes and machines killed at random moments, a hundred times; takes an hour on two CPUs."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "0", "-s", "tests/test_chaos.py", *session.posargs, env={"CRAYON_BENCH_CHAOS": "100"})
+    session.run("pytest", "-s", "tests/test_chaos.py", *session.posargs, env={"CRAYON_BENCH_CHAOS": "100"})
 
 
 @nox.session
@@ -47,7 +47,7 @@ def types(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Ratios of two things timed in one run."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "0", "tests/benchmarks", "--benchmark-enable", "--benchmark-only", *session.posargs)
+    session.run("pytest", "tests/benchmarks", "--benchmark-enable", "--benchmark-only", *session.posargs)
 
 
 @nox.session

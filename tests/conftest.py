@@ -34,6 +34,13 @@ _OF_WORKERS: list[dict[str, dict[str, int]]] = []
 """Hostile cases that the processes of pytest-xdist tried."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, none beside this one for tests that were named."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS and not config.option.keyword
+    return min(2, os.cpu_count() or 1) if whole else 0
+
+
 def _tally() -> dict[str, Counter[str]]:
     hostile = sys.modules.get("hostile")
     found: dict[str, Counter[str]] = defaultdict(Counter)

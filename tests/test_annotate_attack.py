@@ -30,7 +30,7 @@ def maps(tmp_path_factory):
 
 @pytest.fixture
 def locked(tmp_path):
-    site = Site(tmp_path, "maps", 5, token="correct horse", name="annotate.example.org")
+    site = Site(tmp_path, "maps", 5, token="correct horse", name="Annotate.example.org")
     yield site
     site.close()
     assert "Traceback" not in site.log

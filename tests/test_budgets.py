@@ -23,6 +23,7 @@ from crayon_bench.runner import perform
 from crayon_bench.store import Store
 from crayon_bench.strategy import Pool, QueryStrategy
 from crayon_bench.testing.tiny import TinyOracle, TinySet
+from crayon_bench_plugins.oracles.simulated import SimulatedOracle
 from penalties import Answers, capture, evidence
 
 N = 32
@@ -42,7 +43,7 @@ class EveryQuestion(TinyOracle):
         self.asked = []
         self.cannot = list(cannot)
 
-    def available(self, kind, numbers):
+    def available(self, kind, numbers, shown=None):
         return ~np.isin(numbers, self.cannot)
 
     def boxes(self, examples, evidence):
@@ -80,7 +81,7 @@ def test_what_budgets_look_like(text, budget):
         assert Budget.from_coordinates(json.loads(json.dumps(budget.coordinates))) == budget
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "0%", "101%", "1e3", "10 %", "99999999999", "²"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "0%", "101%", "1e3", "10 %", "99999999999", "²", "000"])
 def test_what_is_no_budget(text, cli):
     with pytest.raises(UserError, match="--budget"):
         Budget.parse(text)
@@ -153,8 +154,27 @@ def test_kinds_share_a_number_and_what_one_leaves_another_may_use():
     book.judge_maps(np.arange(N), maps)
     assert book.boxes(np.arange(N)).answered.sum() == 3
     book, _ = book_of(Budget(questions=20), [MAP, BOX])
+    book.reserve(BOX, 100)  # an equal share at most: the other kind is not starved
+    book.judge_maps(np.arange(N), maps)
+    assert book.boxes(np.arange(N)).answered.sum() == 10
+    book, _ = book_of(Budget(questions=20), [MAP, BOX])
     book.judge_maps(np.arange(4), maps[:4])
     assert book.boxes(np.arange(N)).answered.sum() == 16
+
+
+def test_a_method_cannot_reserve_its_way_past_the_budget():
+    book, _ = book_of(Budget(questions=5), [BOX, MASK])
+    book.reserve(MASK, -100)
+    assert book.boxes(np.arange(N)).answered.sum() == 5
+    assert book.relevant_masks(np.arange(N)).answered.sum() == 0
+
+
+def test_able_is_what_could_be_answered_and_asks_nothing():
+    for budget in (None, Budget(questions=2)):
+        oracle = EveryQuestion(EveryQuestion.Parameters(), seed=0, cannot=[3, 4])
+        book, _ = book_of(budget, [BOX], oracle=oracle)
+        assert book.able(BOX, [9, 3, 0, 4]).tolist() == [9, 0]
+        assert close_ledger(book).total == 0 and oracle.asked == []
 
 
 def test_a_share_is_of_each_kind():
@@ -248,6 +268,7 @@ def test_the_strategy_is_part_of_the_key_and_of_the_name(cli):
     assert set(records()) == {("rrr", "9"), ("rrr", "9 uncertain"), ("rrr", "9 balanced")}
     wrong = cli(*run, "--strategy", "uncertian")
     assert wrong.code == 2 and "did you mean 'uncertain'" in wrong.err
+    assert cli(*run[:-2], "--strategy", "uncertian").err == wrong.err  # without a budget too
 
 
 def test_a_budget_of_nothing_is_plain_training(cli):
@@ -346,6 +367,26 @@ def test_boxes_go_first_to_images_whose_maps_were_judged_irrelevant():
         S = to_grid(torch.from_numpy(masks), M.shape[1:])
         wanted[asked] += 5.0 * (1 - S[asked])
         assert torch.allclose(feedback["weight"], wanted, atol=1e-5)
+
+
+def test_under_a_budget_too_boxes_go_first_to_images_whose_maps_were_judged_irrelevant(monkeypatch):
+    asked = []
+    boxes = SimulatedOracle.boxes
+    monkeypatch.setattr(SimulatedOracle, "boxes", lambda self, e, v: asked.append(e.tolist()) or boxes(self, e, v))
+    verdicts = {}
+    judge = SimulatedOracle.judge_maps
+
+    def listening(self, examples, maps, truth):
+        given = judge(self, examples, maps, truth)
+        verdicts.update(zip(examples.tolist(), given.values.tolist(), strict=True))
+        return given
+
+    monkeypatch.setattr(SimulatedOracle, "judge_maps", listening)
+    sets = ["crayon-attention.extra=box:30"]  # more than the budget's half
+    found = on_feature_maps(["crayon-attention"], ["16"], sets)
+    assert found["crayon-attention", "16"].feedback.by_kind == {"map_verdict": 8, "box": 8}
+    no = {example for example, verdict in verdicts.items() if verdict == -1}
+    assert len(no) > 0 and (no <= set(asked[0]) or set(asked[0]) <= no)
 
 
 def test_what_cannot_be_answered_is_not_asked_for_as_an_extra(cli):

@@ -38,6 +38,7 @@ def save(
     prefix: str = "test",
     environment: dict | None = None,
     budget: dict | None = None,
+    no_groups: bool = False,
 ) -> None:
     """Save a run whose predictions are right as often as *right* says of each group, or as its bits say."""
     groups = groups or GROUPS
@@ -56,6 +57,7 @@ def save(
         share = right or {}
         right = np.concatenate([np.arange(n) < round(share.get(g, 0.95) * n) for g, n in groups.items()])
     counts = [{"name": g, "total": n, "right": int(right[of == i].sum())} for i, (g, n) in enumerate(groups.items())]
+    counts = [] if no_groups else counts
     record = Record.model_validate({
         "key": digest(coordinates), "setting": setting_of(coordinates), "status": status, "reason": reason,
         "coordinates": coordinates, "source": "standin", "verified": True, "finished": finished, "groups": counts,
@@ -67,7 +69,7 @@ def save(
         "example": [f"{prefix}-{i:03d}" for i in order],
         "label": np.zeros(len(of), np.int32),
         "predicted": (~right[order]).astype(np.int32),
-        "group": of[order].astype(np.int32),
+        "group": pa.nulls(len(of), pa.int32()) if no_groups else of[order].astype(np.int32),
         "confidence": np.ones(len(of), np.float32),
     })  # fmt: skip
     sink = pa.BufferOutputStream()
@@ -299,6 +301,24 @@ def test_an_empty_group_is_not_measured(cli):
     result = gate(cli)
     assert result.code == 2
     assert "no test examples in group 'blond'" in result.out
+
+
+def test_without_groups_accuracy_is_compared_and_nothing_else_is_lost(cli):
+    """Of a folder without attributes: null groups, in a baseline with the cells of other data."""
+    for store, share in (("old", 0.9), ("new", 0.5)):
+        for seed in range(3):
+            save(store, method="bare", seed=seed, right=np.arange(150) < share * 150, groups={"": 150}, no_groups=True)
+            save(store, seed=seed)
+    assert make(cli).err == "baseline.json: 6 runs\n"
+    for baseline in ("old", "baseline.json"):
+        bare, other = cells(gate(cli, "--format", "json", baseline=baseline))
+        assert (bare["verdict"], bare["reason"]) == ("not measured", "there are no groups; --metric acc needs none")
+        assert other["verdict"] == "holds"
+        result = gate(cli, "--metric", "acc", baseline=baseline)
+        assert result.code == 1 and "90.00 then, 50.00 now" in result.out
+        assert result.out.count("worst group now") == 1  # the other data's
+        for form in ("markdown", "junit"):
+            assert "50.00" in gate(cli, "--metric", "acc", "--format", form, baseline=baseline).out
 
 
 def test_every_format_says_the_same(cli, tmp_path):

@@ -66,6 +66,20 @@ def test_the_score_is_that_of_the_data_sets_own_board_or_the_one_asked_for(cli):
     assert "there is no metric 'worst_group'" in wrong.err
 
 
+def test_without_groups_the_score_is_accuracy():
+    """Of images of one's own without attributes: WGA is asked for by nobody, and nobody could see a curve of it."""
+
+    def bare(m, seed, value, **changes):
+        wga = {"value": None, "short": "WGA", "direction": "higher", "unit": "%", "reason": "no groups"}
+        acc = {"value": value, "short": "Acc", "direction": "higher", "unit": "%"}
+        return record(m, seed, value, metrics={"worst_group_accuracy": wga, "sample_accuracy": acc}, **changes)
+
+    table = table_of(swept("folder", bare))
+    assert table.board.metrics == ["sample_accuracy"] and draw_curve(table, "png")
+    assert all(row.metrics["sample_accuracy"].mean is not None for row in table.sections[0].rows)
+    assert table_of(swept("folder", bare), "wga").board.metrics == ["worst_group_accuracy"]
+
+
 def test_settings_never_share_a_table_or_a_picture(cli):
     save([*swept(), record("original", 0, 40.0, oracle="shuffled"), *drawn_faces(source="standin", protocol="quick")])
     save([record("rrr", 0, 60.0, oracle="shuffled", **asked("rrr", 60, budget=limit(60)))])

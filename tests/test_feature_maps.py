@@ -68,7 +68,7 @@ def close(a, b, tolerance=1e-10):
 def test_closed_form_gradcam_equals_autograd_for_values_and_every_parameters_gradient(name, training):
     model = network(1, name).train(training)
     images, labels = batch(2, n=4)
-    images = torch.nn.functional.interpolate(images.double(), size=(70, 90)).byte()
+    images = torch.nn.functional.interpolate(images.double(), size=(40, 70)).byte()
     ours = model.run(images).saliency(labels)
     close(*_both(model, images, labels))
     assert (ours > 0).any()

@@ -9,12 +9,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from crayon_bench.allowance import Allowance
+from crayon_bench.budget import Budget
 from crayon_bench.dataset import Evidence, Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.oracle import Patches, Situation, close_ledger, open_ledger
+from crayon_bench.records import Feedback
+from crayon_bench.strategy import Pool
+from crayon_bench_leaderboards.price import load_price
 from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via, image_hash, map_hash, patches_hash
 from crayon_bench_plugins.oracles.human import HumanOracle, HumanParameters
+from crayon_bench_plugins.strategies.random import RandomStrategy
 from recorded import BEGIN, CONTENT, by_rule, hurried, manifest, record
 
 FACES = ["--dataset", "celeba", "--source", "standin", "--seeds", "0,", "--store", "store"]
@@ -165,7 +171,7 @@ class Nothing(Evidence):
     pass
 
 
-def oracle_of(folder: Path, n: int = 6, image_size=(8, 10), model="0" * 64, **parameters):
+def oracle_of(folder: Path, n: int = 6, image_size=(8, 10), model="0" * 64, budget=None, **parameters):
     """The ledger of a human oracle about *n* images, and the oracle."""
     oracle = HumanOracle(HumanParameters(**parameters), seed=0)
     oracle.answers = folder
@@ -177,7 +183,11 @@ def oracle_of(folder: Path, n: int = 6, image_size=(8, 10), model="0" * 64, **pa
         model=model,
         image_size=image_size,
     )
-    ledger = open_ledger(oracle, Nothing(), groups=lambda e: e, asks=frozenset(FeedbackKind), size=n)
+    kinds = [FeedbackKind.MAP_VERDICT]
+    allowance = None if budget is None else Allowance(Budget(budget), kinds, RandomStrategy(seed=0), Pool(n, list))
+    ledger = open_ledger(
+        oracle, Nothing(), groups=lambda e: e, asks=frozenset(FeedbackKind), size=n, allowance=allowance
+    )
     return ledger, oracle
 
 
@@ -229,6 +239,34 @@ def test_what_does_not_fit_is_left_or_used_and_counted(tmp_path):
         ledger.judge_maps(np.arange(6), maps + 1)
 
 
+@pytest.mark.parametrize("budget", [1, 2, 6])
+def test_a_budget_is_not_spent_on_answers_that_do_not_fit(tmp_path, budget):
+    record(tmp_path, manifest(n=6), "Ada", {f"image-{i}": "yes" for i in range(5)})
+    maps = MAPS[::-1].copy()
+    maps[-3:] += 1e-3  # image-0, image-1 and image-2
+    ledger, _ = oracle_of(tmp_path, budget=budget)
+    values = ledger.judge_maps(np.arange(6), maps).values[::-1]
+    assert set(np.nonzero(values == Verdict.YES)[0].tolist()) <= {3, 4}
+    receipt = close_ledger(ledger)
+    assert receipt.total == min(budget, 2)
+    assert list(receipt.warnings.values()) == [3]
+    ledger, _ = oracle_of(tmp_path, budget=budget)
+    with pytest.raises(UserError, match="none of 5 fits"):
+        ledger.judge_maps(np.arange(6), maps + 1)
+    ledger, _ = oracle_of(tmp_path, budget=6, misfit="use")
+    assert (ledger.judge_maps(np.arange(6), maps + 1).values == Verdict.YES).sum() == 5
+
+
+def test_what_is_drawn_may_take_longer_than_a_word(tmp_path):
+    shown = [(f"image-{i}", image_hash(CONTENT, f"image-{i}")) for i in range(6)]
+    boxes = manifest(Task.BOXES, model=None, questions=shown)
+    record(tmp_path, boxes, "Ada", {"image-0": (0, 0, 4, 4)}, took=300)
+    record(tmp_path, boxes, "Bob", {"image-1": (0, 0, 4, 4)}, took=3600)
+    ledger, _ = oracle_of(tmp_path)
+    ledger.boxes(np.arange(6))
+    assert close_ledger(ledger).seconds == {"box": 300 + 600}
+
+
 def test_neurons_are_matched_by_number_and_by_what_their_patches_show(tmp_path):
     boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3]])
     shown = [
@@ -276,7 +314,10 @@ def test_boxes_and_masks_of_several(tmp_path):
         assert oracle.available(kind, np.arange(6)).sum() == 2
     receipt = close_ledger(ledger)
     assert receipt.by_kind == {"box": 2, "relevant_mask": 2, "irrelevant_mask": 2}
-    assert receipt.seconds == {"box": 10.0, "relevant_mask": 10.0}  # a mask is painted once
+    # A mask is painted once, and what both kinds of questions took is known.
+    assert receipt.seconds == {"box": 10.0, "relevant_mask": 10.0, "irrelevant_mask": 0.0}
+    counted = Feedback(total=receipt.total, by_kind=dict(receipt.by_kind), seconds=dict(receipt.seconds))
+    assert load_price("recorded").hours(counted) == pytest.approx(20 / 3600)
     assert receipt.warnings == {
         "boxes of which people said maybe, left unasked": 2,
         "boxes that were skipped by all who were asked, left unasked": 1,

@@ -123,6 +123,16 @@ def test_shuffled_answers_tell_as_much_about_the_label_and_nothing_about_the_ima
     assert (oracle("shuffled", 1).judge_maps(ALL, MAPS, Many()).values != given).any()
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
+def test_no_shuffled_answer_stays_where_it_was_unless_it_is_the_only_one(n):
+    for seed in range(20):
+        shuffler = oracle("shuffled", seed, within="all")
+        given = shuffler.groups(ALL[:n], ALL[:n]).values
+        assert sorted(given) == list(range(n)) and ((given == ALL[:n]).sum() == (n == 1))
+        few = np.array([0, 1, 7, 8, 14])  # labels 0 0 1 1 2
+        assert oracle("shuffled", seed).groups(few, few).values.tolist() == [1, 0, 8, 7, 14]
+
+
 def test_shuffled_among_all_labels():
     skewed = np.where(oracle("simulated").situation.labels == 0, "yes", "no")
     M = maps(skewed)

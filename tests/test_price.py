@@ -132,6 +132,7 @@ def test_all_kinds_of_answers_of_a_run_are_paid():
     assert published.hours(both) == pytest.approx((1.6 + 7.0) / 2)
     assert published.hours(Feedback()) == 0.0
     assert published.hours(Feedback(total=1, by_kind={"telepathy": 1})) is None
+    assert published.hours(Feedback(total=0, by_kind={"telepathy": 0})) == 0.0  # asked for, and not answered
 
 
 def test_the_published_prices_are_complete_and_say_where_they_are_from():

@@ -11,7 +11,7 @@ from crayon_bench.plan import Options, make_plan
 from crayon_bench.plugins import Registry
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
-FILES = sorted(PUBLISHED.glob("table*.json"))
+FILES = sorted([*PUBLISHED.glob("table*.json"), *PUBLISHED.glob("curve*.json")])
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
 STANDINS = {"table1-standin-celeba": "celeba", "table1-standin-waterbirds": "waterbirds"}
 
@@ -59,6 +59,41 @@ def test_the_readme_tells_the_table_of_half_size_faces():
         worst, mean = scores[label]["worst_group_accuracy"], scores[label]["group_mean_accuracy"]
         assert (wga, ma) == (f"{worst['mean']:.1f} ± {worst['std']:.1f}", f"{mean['mean']:.1f}")
         assert over == ("" if label == "Train More" else f"{round(worst['mean'], 1) - round(more, 1):+.1f}")
+
+
+def curve(name: str, metric: str, digits: int = 1) -> dict[tuple[str, str | None], str]:
+    """Return (label, budget) → mean ± std of a published curve."""
+    rows = json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    cells = {(row["label"], row["budget"]): row["metrics"][metric] for row in rows}
+    return {key: f"{cell['mean']:.{digits}f} ± {cell['std']:.{digits}f}" for key, cell in cells.items()}
+
+
+def test_the_readme_tells_the_curves():
+    text = (PUBLISHED / "README.md").read_text(encoding="utf-8")
+    digits = curve("curve-decoymnist", "sample_accuracy")
+    for key in (
+        ("CRAYON-Attention", "10%"),
+        ("CRAYON-Attention", None),
+        ("CRAYON-Attention", "1%"),
+        ("Energy loss", "10%"),
+    ):
+        assert digits[key] in text
+    for label, told in (
+        ("RRR", "96.6 with 600 masks, 96.9 with 60,000"),
+        ("Energy loss", "96.0 with 18,000, 96.5 with all"),
+    ):
+        first, last = (
+            digits[label, budget].partition(" ")[0] for budget in (("1%" if label == "RRR" else "30%"), None)
+        )
+        assert told.startswith(first) and last in told and told in text
+    faces = curve("curve-standin-celeba", "worst_group_accuracy", digits=0)
+    whole = {key: cell.split(" ± ") for key, cell in faces.items()}
+    told = "WGA {} ± {} of {} ± {} (CRAYON-Attention), {} ± {} of {} (RRR), {} ± {} of {} (Energy loss)".format(
+        *whole["CRAYON-Attention", "10%"], *whole["CRAYON-Attention", None], *whole["RRR", "10%"],
+        whole["RRR", None][0], *whole["Energy loss", "10%"], whole["Energy loss", None][0],
+    )  # fmt: skip
+    assert told in text
+    assert "{} ± {}, where".format(*whole["CRAYON-Attention (extra=box:100)", "10%"]) in text
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

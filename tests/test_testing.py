@@ -238,7 +238,7 @@ def as_numbers(self, examples, evidence):
     return Masks(evidence.relevant_masks(examples).astype(np.uint8), np.ones(len(examples), np.bool_))
 
 
-def no_reason(self, kind, dataset):
+def no_reason(self, kind, dataset, found):
     return "" if kind is FeedbackKind.NEURON_VERDICT else None
 
 

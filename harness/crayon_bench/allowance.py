@@ -33,8 +33,9 @@ class Allowance:
         self.warnings: dict[str, int] = {}
 
     def reserve(self, kind: FeedbackKind, number: int) -> None:
-        """Set *number* questions of a number aside for a *kind* that is asked about later."""
-        self._reserved[kind] = min(number, self._budget.questions or 0)
+        """Set *number* questions of a number aside for a *kind* that is asked about later, its equal share at most."""
+        # Not below zero: less than nothing set aside would be more than the budget for the others.
+        self._reserved[kind] = max(0, min(number, (self._budget.questions or 0) // max(1, len(self._spent))))
 
     def pick(self, kind: FeedbackKind, numbers: Ints, available: Bools) -> Bools:
         """Return which of n questions, about these images or neurons, may be asked now, bool (n,)."""

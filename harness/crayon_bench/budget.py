@@ -29,7 +29,7 @@ class Budget:
         word = text.strip()
         if word == "all":
             return None
-        if re.fullmatch(r"[0-9]{1,10}", word) and int(word) <= LARGEST:
+        if re.fullmatch(r"0|[1-9][0-9]{0,9}", word) and int(word) <= LARGEST:
             return cls(questions=int(word))
         if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%", word) and 0 < float(word[:-1]) <= 100:
             percent = float(word[:-1])

@@ -144,10 +144,10 @@ class FeedbackOracle(ABC):
         """Return why this *kind* of question cannot be answered for what was *found* of *dataset*; None if it can."""
         return found.unable.get(kind) or dataset.unable(kind)
 
-    def available(self, kind: FeedbackKind, numbers: Ints) -> Bools:
+    def available(self, kind: FeedbackKind, numbers: Ints, shown: Any = None) -> Bools:
         """Return which of n questions, about these images or neurons, it could answer: bool (n,); by default all.
 
-        A budget is spent on those alone.
+        A budget is spent on those alone. shown: the maps or patches of the questions, where they are known already.
         """
         return np.ones(len(numbers), dtype=np.bool_)
 
@@ -215,11 +215,11 @@ class _Account:
     allowance: Allowance | None
     receipt: Receipt
 
-    def pick(self, kind: FeedbackKind, numbers: Ints) -> Any:
+    def pick(self, kind: FeedbackKind, numbers: Ints, shown: Any = None) -> Any:
         """Return which questions about these images or neurons may be asked: an index."""
         if self.allowance is None:
             return slice(None)
-        return self.allowance.pick(kind, numbers, self.oracle.available(kind, numbers))
+        return self.allowance.pick(kind, numbers, self.oracle.available(kind, numbers, shown))
 
 
 # Kept here, by number, and not as attributes of the ledger: what a method holds must not lead to evidence.
@@ -250,7 +250,10 @@ class MeteredOracle:
         if not np.isfinite(maps).all() or (maps < 0).any():
             raise ValueError("judge_maps wants finite maps ≥ 0")
         return self._ask(
-            FeedbackKind.MAP_VERDICT, examples, lambda a, at: a.oracle.judge_maps(examples[at], maps[at], a.evidence)
+            FeedbackKind.MAP_VERDICT,
+            examples,
+            lambda a, at: a.oracle.judge_maps(examples[at], maps[at], a.evidence),
+            shown=maps,
         )
 
     def judge_neurons(self, patches: Patches) -> Verdicts:
@@ -261,6 +264,7 @@ class MeteredOracle:
             patches.examples[patches.examples >= 0],
             lambda a, at: a.oracle.judge_neurons(patches.at(at), a.evidence),
             neurons=patches.neurons,
+            shown=patches,
         )
 
     def tally_neurons(self, patches: Patches) -> dict[str, int]:
@@ -275,7 +279,7 @@ class MeteredOracle:
             raise GuardError("tallies are for methods that declare control = True, inside refine()")
         _check_patches(patches)
         with answering():
-            patches = patches.at(account.pick(FeedbackKind.NEURON_VERDICT, patches.neurons))
+            patches = patches.at(account.pick(FeedbackKind.NEURON_VERDICT, patches.neurons, patches))
             before = dict(account.oracle.seconds)
             given = account.oracle.judge_neurons(patches, account.evidence)
             account.oracle.seconds = before  # it is the other method that pays for them
@@ -321,8 +325,22 @@ class MeteredOracle:
         with answering():
             return np.asarray(examples[account.pick(kind, examples)])
 
+    def able(self, kind: FeedbackKind, examples: Ints) -> Ints:
+        """Return those of the *examples*, in their order, about which this *kind* of question could be answered.
+
+        That is all of them, unless answers were recorded and there are none about some. It asks nothing.
+        """
+        examples = _positions(examples)
+        account = self._account(kind)
+        _check_positions(examples, account.size)
+        with answering():
+            return np.asarray(examples[account.oracle.available(kind, examples)])
+
     def reserve(self, kind: FeedbackKind, number: int) -> None:
-        """Set *number* questions of the budget aside for a *kind* that is asked about later, in place of a share."""
+        """Set *number* questions of the budget aside for a *kind* that is asked about later, its equal share at most.
+
+        Without it, the equal share is set aside.
+        """
         account = self._account(kind)
         if account.allowance is not None:
             account.allowance.reserve(kind, number)
@@ -342,12 +360,13 @@ class MeteredOracle:
         answer: Callable[[_Account, Any], Answer],
         *,
         neurons: Ints | None = None,
+        shown: Any = None,
     ) -> Answer:
         account = self._account(kind)
         _check_positions(examples, account.size)
         numbers = examples if neurons is None else neurons
         with answering():
-            at = account.pick(kind, numbers)
+            at = account.pick(kind, numbers, shown)
             given = answer(account, at)
         n = len(numbers[at])
         given = _checked(given, n, account.oracle.name)

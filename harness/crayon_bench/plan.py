@@ -120,8 +120,8 @@ def make_plan(options: Options, registry: Registry) -> Plan:
     sets = [parse_set(text) for text in options.sets]
     methods = _methods(options.methods, registry, plan)
     _check_sections(sets, list(options.methods), registry)
-    if any(budget is not None for budget in options.budgets):
-        registry.load(Kind.STRATEGY, options.strategy)
+    if any(budget is not None for budget in options.budgets) or options.strategy != Options.strategy:
+        registry.load(Kind.STRATEGY, options.strategy)  # a mistake in its name is one without a budget too
     for metric in registry.names(Kind.METRIC):
         _try(plan, registry.load, Kind.METRIC, metric)
     for text in dict.fromkeys(options.datasets):

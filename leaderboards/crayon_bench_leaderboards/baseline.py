@@ -34,10 +34,18 @@ _VERSIONS = ("version", "file")
 
 @dataclass(frozen=True)
 class Examples:
-    """Test examples: how many each group has, and a digest of their groups and names."""
+    """Test examples: how many each group has, and a digest of their groups and names.
+
+    Where there are no groups, all are in one without a name.
+    """
 
     groups: tuple[tuple[str, int], ...]
     examples: str
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there are groups."""
+        return bool(self.groups) and self.groups[0][0] != ""
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -160,17 +168,19 @@ def _run(store: Store, record: Record) -> Run:
     try:
         table = pq.read_table(store.runs / record.folder / "predictions.parquet")
         names = [str(name) for name in table["example"].to_pylist()]
-        labels, predicted, groups = (
-            np.asarray(table[column].to_numpy(), dtype=np.int64) for column in ("label", "predicted", "group")
-        )
+        no_groups = not record.groups and table["group"].null_count == len(names)
+        columns = ("label", "predicted", *([] if no_groups else ["group"]))
+        labels, predicted, *rest = (np.asarray(table[column].to_numpy(), dtype=np.int64) for column in columns)
+        groups = rest[0] if rest else np.zeros(len(names), dtype=np.int64)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         return Run(None, None, f"its predictions cannot be read: {' '.join(str(error).split())[:100]}")
-    sizes = np.bincount(groups[groups >= 0], minlength=len(record.groups))
-    if sizes.tolist() != [group.total for group in record.groups]:
+    known = [("", len(names))] if no_groups else [(group.name, group.total) for group in record.groups]
+    sizes = np.bincount(groups[groups >= 0], minlength=len(known))
+    if sizes.tolist() != [total for _, total in known]:
         return Run(None, None, "its predictions do not belong to its record")
     order = sorted(range(len(names)), key=lambda n: (int(groups[n]), names[n]))
     tests = Examples(
-        groups=tuple((group.name, group.total) for group in record.groups),
+        groups=tuple(known),
         examples=digest([[int(groups[n]), names[n]] for n in order]),
     )
     return Run(tests, (labels == predicted)[order])

@@ -75,6 +75,11 @@ class Board(BaseModel):
         names = self.metric_names()
         return "worst_group_accuracy" if "worst_group_accuracy" in names else names[0]
 
+    def gained_of(self, rows: "Sequence[Row]") -> str:
+        """The same, or the first metric that these *rows* have where they have no groups."""
+        names = [self.gained, *self.metric_names()]
+        return next((name for name in names if any(row.metrics[name].mean is not None for row in rows)), self.gained)
+
 
 class Reference(BaseModel):
     """Published numbers: data set → method → metric → percent.
@@ -351,7 +356,7 @@ def _number(table: Table, footnote: str) -> int:
 
 def _price_remarks(table: Table, price: Price) -> list[str]:
     rows = [row for section in table.sections for row in section.rows]
-    short = next((row.metrics[table.board.gained].short for row in rows), "")
+    short = next((row.metrics[table.board.gained_of(rows)].short for row in rows), "")
     kinds = {kind: row.feedback_by_kind[kind] for row in rows for kind in row.feedback_by_kind}
     unknown = list(dict.fromkeys(row.label for row in rows if row.hours_by_seed and row.hours is None))
     return price_remarks(price, [kind for kind, number in kinds.items() if number], short, unknown)
@@ -400,7 +405,7 @@ def _section(
             if price is not None:
                 done = [record for record in records if record.status is Status.OK]
                 rows[-1].hours_by_seed = {record.seed: price.hours(record.feedback) for record in done}
-    _add_gains(rows, board.gained)
+    _add_gains(rows, board.gained_of(rows))
     for metric in board.metric_names():
         _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
     title = first.title["dataset"]

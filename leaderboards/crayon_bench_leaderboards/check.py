@@ -41,7 +41,8 @@ class Measured:
     old: float
     new: float
     difference: Interval
-    worst_group: WorstGroup
+    worst_group: WorstGroup | None
+    """None where there are no groups."""
     smallest: float
     """The smallest drop that an interval as wide as this one could have shown to be more than the margin."""
 
@@ -177,18 +178,19 @@ def _measure(
     tests = every[0]
     if any(other != tests for other in every):
         return Verdict.NOT_MEASURED, "the test examples are not the same", None
-    empty = [name for name, size in tests.groups if not size]
-    if empty or not tests.groups:
-        return Verdict.NOT_MEASURED, f"no test examples in group '{empty[0]}'" if empty else "there are no groups", None
+    if not tests.grouped and report.metric != "sample_accuracy":
+        return Verdict.NOT_MEASURED, "there are no groups; --metric acc needs none", None
+    if empty := [name for name, size in tests.groups if not size]:
+        return Verdict.NOT_MEASURED, f"no test examples in group '{empty[0]}'", None
     if not paired and min(len(before), len(after)) < 2:
         return Verdict.NOT_MEASURED, "without common seeds, each side needs two or more", None
     old, new = _bits(before), _bits(after)
     difference = bootstrap_difference(old, new, tests.sizes, report.metric, paired=paired)
-    worst = _worst_group(old, new, tests)
+    worst = _worst_group(old, new, tests) if tests.grouped else None
     score_old, score_new = (
         float(METRICS[report.metric](group_accuracies(right, tests.sizes), tests.sizes).mean()) for right in (old, new)
     )
-    step = 100 / (worst.total if report.metric == "worst_group_accuracy" else old.shape[1])
+    step = 100 / (worst.total if worst and report.metric == "worst_group_accuracy" else old.shape[1])
     measured = Measured(
         seeds_old=list(before),
         seeds_new=list(after),

@@ -23,7 +23,7 @@ def curve_tables(records: Sequence[Record], metric: str | None, price: Price) ->
     """Return a table of one data set for each setting, newest first; its rows are methods with their budgets.
 
     metric: full or short name. None: worst-group accuracy, or the first metric of the data set's own board where that
-    has no worst group.
+    has no worst group; accuracy where no run has the former, such as of images without groups.
     """
     by_setting: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -41,8 +41,11 @@ def _board(group: list[Record], metric: str | None) -> Board:
     theirs = next((board for board in map(load_board, board_names()) if dataset in board.datasets), None)
     name = metric or (theirs.gained if theirs else "worst_group_accuracy")
     name = SHORT_NAMES.get(name, name)
+    known = {one for record in group for one, value in record.metrics.items() if value.value is not None}
+    if metric is None and name not in known and "sample_accuracy" in known:
+        name = "sample_accuracy"
     shorts = {
-        short for record in group for known, value in record.metrics.items() if known == name for short in [value.short]
+        short for record in group for one, value in record.metrics.items() if one == name for short in [value.short]
     }
     return Board(
         schema_=1,

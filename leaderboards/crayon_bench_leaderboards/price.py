@@ -47,12 +47,12 @@ class Price:
 
     def hours(self, feedback: Feedback) -> float | None:
         """Return the person-hours of a run. None: the price or the time of some of its answers is not known."""
+        given = {kind: number for kind, number in feedback.by_kind.items() if number}
         if self.prices is None:
-            known = feedback.seconds
-            seconds = {kind: known.get(kind) for kind, number in feedback.by_kind.items() if number}
+            seconds = {kind: feedback.seconds.get(kind) for kind in given}
         else:
             each = {kind.value: answer.seconds for kind, answer in self.prices.answers.items()}
-            seconds = {kind: number * each[kind] if kind in each else None for kind, number in feedback.by_kind.items()}
+            seconds = {kind: number * each[kind] if kind in each else None for kind, number in given.items()}
         found = [value for value in seconds.values() if value is not None]
         return sum(found) / 3600 if len(found) == len(seconds) else None
 

@@ -121,7 +121,7 @@ def check_skip_gives_reason(method: type[Method]) -> None:
         for unable in ({}, {kind: f"nobody answers '{kind}' here" for kind in FeedbackKind}):
             where = f"with the {network} and {'no' if unable else 'all'} feedback"
             try:
-                (reason,) = guarded(method, skip_of, method, Setting(TinySet, model, unable))
+                (reason,) = guarded(method, skip_of, method, Setting(TinySet, model, unable, method.Parameters()))
             except PluginError as error:
                 raise AssertionError(f"skip() failed {where}: {error}") from error
             assert reason is None or is_reason(reason), f"skip() {where} gives no reason in one line, but {reason!r}"

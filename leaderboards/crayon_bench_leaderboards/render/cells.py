@@ -99,7 +99,9 @@ def main_grid(table: Table, *, published: bool = True) -> Grid:
         if table.price is not None:
             columns.append(Column("person-hours", group))
             _extend(rows, lines, number, _hours)
-            columns.append(Column(f"{_short(section, table.board.gained)} gained", group, "per person-hour"))
+            columns.append(
+                Column(f"{_short(section, table.board.gained_of(section.rows))} gained", group, "per person-hour")
+            )
             _extend(rows, lines, number, _gain)
         if table.board.seeds:
             columns.append(Column("Seeds", group))

@@ -99,10 +99,15 @@ def _because(comparison: Comparison) -> str:
 
 def _sentences(report: Report, measured: Measured) -> list[str]:
     d, worst = measured.difference, measured.worst_group
+    worst_now = (
+        [f"worst group now: {worst.name} ({worst.total:,} test examples), {worst.old:.2f} then, {worst.new:.2f} now"]
+        if worst
+        else []
+    )
     return [
         f"{measured.old:.2f} then, {measured.new:.2f} now: {d.estimate:+.2f},"
         f" 95 % interval [{d.low:+.2f}, {d.high:+.2f}] ({_seeds(measured)})",
-        f"worst group now: {worst.name} ({worst.total:,} test examples), {worst.old:.2f} then, {worst.new:.2f} now",
+        *worst_now,
         f"a drop of {measured.smallest:.2f} points or more could have been seen",
     ]
 
@@ -123,7 +128,7 @@ def _columns(comparison: Comparison) -> list[str]:
         f"{measured.old:.2f}",
         f"{measured.new:.2f}",
         f"{d.estimate:+.2f} [{d.low:+.2f}, {d.high:+.2f}]",
-        f"{worst.name} ({worst.total:,}): {worst.old:.2f} → {worst.new:.2f}",
+        f"{worst.name} ({worst.total:,}): {worst.old:.2f} → {worst.new:.2f}" if worst else "",
         f"−{measured.smallest:.2f}",
         _seeds(measured),
     ]

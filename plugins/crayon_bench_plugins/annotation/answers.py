@@ -54,7 +54,9 @@ LARGEST_MASK = 1 << 24
 MOST_QUESTIONS = 2_000_000
 MOST_ANNOTATORS = 1000
 PAUSE = 120.0
-"""Seconds: whoever takes longer for an answer has paused, and this much counts."""
+"""Seconds: whoever takes longer for a word has paused, and this much counts."""
+PAUSE_OF_DRAWINGS = 600.0
+"""The same for a box or a mask."""
 
 
 class Task(StrEnum):
@@ -255,11 +257,12 @@ class Event(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it took, 0 to :data:`PAUSE`."""
+        """How long it took, 0 to :data:`PAUSE` or, for a box or a mask, :data:`PAUSE_OF_DRAWINGS`."""
         if self.shown_at is None:
             return 0.0
         taken = datetime.fromisoformat(self.answered_at) - datetime.fromisoformat(self.shown_at)
-        return min(PAUSE, max(0.0, taken.total_seconds()))
+        longest = PAUSE if self.answer is None or is_word(self.answer) else PAUSE_OF_DRAWINGS
+        return min(longest, max(0.0, taken.total_seconds()))
 
 
 def to_line(event: Event, manifest: Manifest, annotator: str) -> bytes:

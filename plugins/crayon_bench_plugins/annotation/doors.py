@@ -62,7 +62,8 @@ class Doors:
 
     def __init__(self, app: App, hosts: tuple[str, ...], largest: int) -> None:
         """*largest*: bytes of the largest body."""
-        self.app, self.hosts, self.largest = app, hosts, largest
+        self.app, self.largest = app, largest
+        self.hosts = tuple(host.lower() for host in hosts)  # as a browser writes them
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""

@@ -66,12 +66,15 @@ class ProcessesExecutor(Executor):
 
 
 class _Worker:
-    """A process and what it has in hand."""
+    """A process, from the first request on, and what it has in hand."""
+
+    pipe: Connection
+    process: SpawnProcess
 
     def __init__(self, perform: Perform, gpu: str | None) -> None:
         self.perform, self.gpu = perform, gpu
         self.request: RunRequest | None = None
-        self._start()
+        self.started = False
 
     def _start(self) -> None:
         spawn = get_context("spawn")
@@ -79,9 +82,12 @@ class _Worker:
         self.process = spawn.Process(target=_work, args=(theirs, self.perform, self.gpu), daemon=True)
         self.process.start()
         theirs.close()  # so that its end is noticed here
+        self.started = True
 
     def begin(self, request: RunRequest) -> None:
         """Hand a request over."""
+        if not self.started:
+            self._start()
         self.request = request
         with suppress(OSError):  # dead already: end() will see
             self.pipe.send(request)
@@ -97,21 +103,22 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join()
             found = self.perform.lost(request, f"its worker {_how(self.process.exitcode)}")
-            self._renew()
+            self._retire()
             return found
         records = sent.open()
         if any(record.status is Status.FAILED for record in records):
-            self._renew()
+            self._retire()
         return [], records
 
-    def _renew(self) -> None:
+    def _retire(self) -> None:
         self.pipe.close()
         _end(self.process)
-        self._start()
+        self.started = False
 
 
 def _stop(workers: list[_Worker]) -> None:
     """End all workers; those with a run in hand leave an "interrupted" record."""
+    workers = [worker for worker in workers if worker.started]
     busy = [worker for worker in workers if worker.request is not None]
     for worker in workers:
         worker.pipe.close() if worker.request is None else worker.process.terminate()

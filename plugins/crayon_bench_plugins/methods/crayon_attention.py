@@ -156,15 +156,15 @@ def ask_extra(job: Job, parameters: CrayonAttentionParameters, answers: Tensor) 
     turn = torch.randperm(N, generator=torch.Generator().manual_seed(job.seed("extra")))
     order = {Verdict.NO: 0, Verdict.MAYBE: 1, Verdict.UNASKED: 2, Verdict.YES: 3}
     priority = torch.tensor([order[Verdict(value)] for value in answers[turn.to(answers.device)].tolist()])
-    wanted = turn[priority.argsort(stable=True)][: parameters.extra_number].numpy()
+    wanted = job.oracle.able(kind, turn[priority.argsort(stable=True)].numpy())[: parameters.extra_number]
+    wanted = wanted[: len(job.oracle.chosen(kind, wanted))]  # as many as the budget allows, and the first of them
     S, there = torch.zeros(N, *grid), torch.zeros(N, dtype=torch.bool)
     if kind is FeedbackKind.BOX:
         boxes = job.oracle.boxes(wanted)
         S[wanted] = boxes_to_grid(torch.from_numpy(boxes.values), (height, width), grid)
         there[wanted] = torch.from_numpy(boxes.answered)
     else:
-        chosen = job.oracle.chosen(kind, wanted)
-        for part in torch.split(torch.from_numpy(chosen), 512):
+        for part in torch.split(torch.from_numpy(wanted), 512):
             masks = job.oracle.relevant_masks(part.numpy())
             S[part] = to_grid(torch.from_numpy(np.ascontiguousarray(masks.values)), grid)
             there[part] = torch.from_numpy(masks.answered)

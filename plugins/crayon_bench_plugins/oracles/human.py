@@ -126,32 +126,44 @@ class HumanOracle(FeedbackOracle):
             return f"nobody has answered a question about {task} in {self.answers.name}"
         return None
 
-    def available(self, kind: FeedbackKind, numbers: Ints) -> Bools:
-        """Return what has a recorded answer: a budget is spent on that alone."""
+    def available(self, kind: FeedbackKind, numbers: Ints, shown: Any = None) -> Bools:
+        """Return what has a recorded answer that may be used: a budget is spent on that alone."""
         task = TASKS.get(kind)
         if task is None or self.answers is None:
             return np.zeros(len(numbers), dtype=np.bool_)
         votes = self._of(task).votes
         answered = (lambda given: majority(_words(given)) is not None) if task.judged else is_drawn
-        there = [(given := votes.get(name)) is not None and answered(given) for name in self._names(kind, numbers)]
-        return np.array(there, dtype=np.bool_)
+        names = self._names(kind, numbers)
+        there = np.array([(given := votes.get(name)) is not None and answered(given) for name in names], dtype=np.bool_)
+        if shown is None or self.parameters.misfit == "use" or not there.any():
+            return there
+        recorded, hashed = self._of(task), self._hashes(kind, shown)
+        fits = np.array([there[i] and hashed(i) == recorded.manifest.shown[name] for i, name in enumerate(names)])
+        if misfits := int((there & ~fits).sum()):
+            self._tell_misfits(task, recorded.manifest, misfits, int(fits.sum()))
+        return fits
+
+    def _hashes(self, kind: FeedbackKind, shown: Any) -> Callable[[int], str]:
+        """Return what gives the hash of what the i-th question shows: a map, or a neuron's patches."""
+        if kind is FeedbackKind.MAP_VERDICT:
+            return lambda i: map_hash(shown[i])
+        ids = self.situation.ids
+
+        def of_patches(i: int) -> str:
+            there = shown.examples[i] >= 0
+            return patches_hash([ids[example] for example in shown.examples[i][there]], shown.boxes[i][there])
+
+        return of_patches
 
     def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
         """Return what people said about these maps."""
-        names = self._names(FeedbackKind.MAP_VERDICT, examples)
-        return self._judge(FeedbackKind.MAP_VERDICT, names, lambda i: map_hash(maps[i]))
+        kind = FeedbackKind.MAP_VERDICT
+        return self._judge(kind, self._names(kind, examples), self._hashes(kind, maps))
 
     def judge_neurons(self, patches: Patches, evidence: Evidence) -> Verdicts:
         """Return what people said about these neurons."""
-        ids = self.situation.ids
-
-        def shown(i: int) -> str:
-            there = patches.examples[i] >= 0
-            return patches_hash([ids[example] for example in patches.examples[i][there]], patches.boxes[i][there])
-
-        return self._judge(
-            FeedbackKind.NEURON_VERDICT, self._names(FeedbackKind.NEURON_VERDICT, patches.neurons), shown
-        )
+        kind = FeedbackKind.NEURON_VERDICT
+        return self._judge(kind, self._names(kind, patches.neurons), self._hashes(kind, patches))
 
     def boxes(self, examples: Ints, evidence: Evidence) -> Boxes:
         """Return the boxes that people drew."""
@@ -251,9 +263,11 @@ class HumanOracle(FeedbackOracle):
 
     def _pay(self, kind: FeedbackKind, name: str, votes: Sequence[Vote]) -> None:
         # Once for each question: that the same mask tells what matters and what does not took nobody more time.
+        # Its time is then known, and none: without an entry it would count as unknown, and so would the whole run's.
+        self.seconds.setdefault(kind, 0.0)
         if (TASKS[kind], name) not in self._paid:
             self._paid.add((TASKS[kind], name))
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + sum(vote.event.seconds for vote in votes)
+            self.seconds[kind] += sum(vote.event.seconds for vote in votes)
 
     # -- the folder
 

@@ -27,13 +27,13 @@ class ShuffledOracle(SimulatedOracle):
 
     If a method gains as much from them, what it learned was how often each label gets each answer and not where the
     model should look. Answers about neurons change places among all neurons. Answers are shuffled among the questions
-    of one call.
+    of one call; none stays where it was, unless it is the only one of its label.
     """
 
     name = "shuffled"
     title = "shuffled"
     summary = "a control: answers by rule, each given about another image of the same label"
-    version = 1
+    version = 2
     Parameters = ShuffledParameters
     parameters: ShuffledParameters
 
@@ -45,7 +45,7 @@ class ShuffledOracle(SimulatedOracle):
     def judge_neurons(self, patches: Patches, evidence: Evidence) -> Verdicts:
         """Judge by rule, then shuffle."""
         given = super().judge_neurons(patches, evidence)
-        return Verdicts(self._rng(FeedbackKind.NEURON_VERDICT).permutation(given.values))
+        return Verdicts(given.values[_elsewhere(np.arange(len(patches)), self._rng(FeedbackKind.NEURON_VERDICT))])
 
     def relevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
         """Return another image's mask."""
@@ -72,8 +72,16 @@ class ShuffledOracle(SimulatedOracle):
         places = np.arange(len(examples))
         for label in np.unique(labels):
             of_label = np.nonzero(labels == label)[0]
-            places[of_label] = rng.permutation(of_label)
+            places[of_label] = _elsewhere(of_label, rng)
         return places
 
     def _rng(self, kind: FeedbackKind) -> Any:
         return np.random.default_rng(derive_seed(self.seed, f"shuffle {kind}"))
+
+
+def _elsewhere(places: Ints, rng: Any) -> Ints:
+    """Return *places* in another order, in which none of two or more stays where it was: one random cycle."""
+    cycle = rng.permutation(len(places))
+    moved = np.empty_like(places)
+    moved[cycle] = places[np.roll(cycle, 1)]
+    return moved
