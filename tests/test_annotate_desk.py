@@ -161,3 +161,22 @@ def test_twenty_at_once_answer_every_question_once(tmp_path):
         assert site.log == ""
     finally:
         site.close()
+
+
+def test_what_others_said_is_not_shown_to_whoever_is_still_to_be_asked(tmp_path):
+    site = Site(tmp_path, "maps", 8, overlap=1.0)
+    try:
+        ada, bob, cy = (Client(site, name) for name in ("Ada", "Bob", "Cy"))
+        first = ada.ask("next")["questions"][0]
+        ada.answer(first["place"], "yes")
+        bob.answer(first["place"], "no")
+        other = ada.ask("next")["questions"][0]
+        cy.answer(other["place"], "maybe")
+        pages = {name: client.call("GET", "/agreement").decode() for name, client in (("Ada", ada), ("Cy", cy))}
+        assert first["id"] in pages["Ada"] and "not answered yet" not in pages["Ada"]
+        assert first["id"] not in pages["Cy"] and "1 question that you have not answered yet" in pages["Cy"]
+        watching = Client(site, "Di").call("GET", "/agreement").decode()  # who answers nothing may look on
+        assert first["id"] in watching
+        assert site.log == ""
+    finally:
+        site.close()

@@ -231,17 +231,21 @@ class Service:
         if (seat := self.seat(request)) is None:
             return RedirectResponse("/", 303)
         # In the one thread that draws: it may take a while, and nobody's answers should wait for it.
-        found = await asyncio.get_running_loop().run_in_executor(self.drawing, self._agreement)
+        found = await asyncio.get_running_loop().run_in_executor(self.drawing, self._agreement, seat.name)
         return self._page("agreement", annotator=seat.name, **found)
 
-    def _agreement(self) -> dict[str, Any]:
+    def _agreement(self, reader: str) -> dict[str, Any]:
         desk, answers = self.desk, self.desk.answers
-        votes = votes_of(desk.histories())
+        histories = desk.histories()
+        votes = votes_of(histories)
         size = self.material.image_size
         try:
             found = measure(self.task, votes, lambda vote: answers.read_mask(vote.annotator, str(vote.answer), size))
         except UserError as error:
             raise RefusedError(503, str(error)) from None
+        # Whoever is answering does not see what others said about a question that is still to come.
+        own = next((set(history.current) for history in histories if history.annotator == reader), set())
+        seen = [one for one in found.disputed if not own or one.example in own]
         shown = [
             {
                 "example": one.example,
@@ -252,9 +256,18 @@ class Service:
                 "said": [(v.annotator, v.answer) for v in votes[one.example] if isinstance(v.answer, str)],
                 "drawn": [(v.annotator, v.answer) for v in votes[one.example] if not isinstance(v.answer, str)],
             }
-            for one in found.disputed[:_SHOWN_DISAGREEMENTS]
+            for one in seen[:_SHOWN_DISAGREEMENTS]
         ]
-        return {"found": found, "shown": shown, "judged": self.task.judged, "height": size[0], "width": size[1]}
+        hidden = len(found.disputed) - len(seen)
+        return {
+            "found": found,
+            "shown": shown,
+            "seen": len(seen),
+            "hidden": hidden,
+            "judged": self.task.judged,
+            "height": size[0],
+            "width": size[1],
+        }
 
     async def file(self, request: Request) -> Response:
         """Return a file of the page."""

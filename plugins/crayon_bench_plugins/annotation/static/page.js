@@ -20,6 +20,7 @@ let shownAt = null; // null while the question, or its pictures, cannot be seen
 let busy = false; // an undo, or the first load, is under way
 let sending = false;
 let savedOnce = false;
+let failures = 0; // how often answers came back unsaved
 let lastPointer = "mouse";
 let pressed = null; // the button that gave the last answer by key: it keeps the focus from question to question
 
@@ -244,6 +245,7 @@ async function send() {
 
 function bringBack(error) {
   // Whatever was not saved is asked again, in the order in which it was asked before.
+  failures += 1;
   const back = unsaved.map(({ item, answer }) => ({ ...item, answer }));
   unsaved = [];
   for (const item of back) done.delete(item.question.place);
@@ -265,7 +267,13 @@ async function undo(via) {
   }
   busy = true;
   refreshButtons();
+  const before = failures;
   while (sending) await new Promise((wake) => setTimeout(wake, 20));
+  if (failures > before) { // the answer that was to be taken back was not saved, and its question is back already
+    busy = false;
+    refreshButtons();
+    return;
+  }
   try {
     const reply = await ask("/api/undo", { via });
     busy = false;
@@ -277,7 +285,8 @@ async function undo(via) {
       if (question) {
         done.delete(question.place);
         queue = queue.filter((item) => item.question.place !== question.place);
-        if (current) queue.unshift(current);
+        // After a lost acknowledgement the question that is shown may be the very one that was answered.
+        if (current && current.question.place !== question.place) queue.unshift(current);
         current = load(question);
         shownAt = null;
         await show(current, answer);
