@@ -96,6 +96,16 @@ def test_the_readme_tells_the_curves():
     assert "{} ± {}, where".format(*whole["CRAYON-Attention (extra=box:100)", "10%"]) in text
 
 
+def test_the_readme_tells_the_control():
+    told = {row[0]: row[1] for row in rows_of_readme() if len(row) == 3}
+    tables = (PUBLISHED / "control-standin-celeba.md").read_text(encoding="utf-8").replace("*", "").split("### ")[1:]
+    for table in tables:
+        (row,) = [line for line in table.splitlines() if line.startswith("| CRAYON-Attention")]
+        mean, std = (float(part) for part in row.split("|")[4].split("±"))
+        who = "any other image" if "within=all" in table else "the same label" if "shuffled" in table else "itself"
+        assert next(cell for name, cell in told.items() if who in name) == f"{mean:.1f} ± {std:.1f}"
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_plan_made_now_has_the_setting_of_the_published_table(file):
     """What a default, a data set's content or the core's numerics changed shows here: the table is to be made anew."""
