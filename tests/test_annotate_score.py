@@ -65,3 +65,24 @@ def test_answers_through_the_page_refine_to_the_same_bits_as_the_simulated_oracl
     assert first.keys() == second.keys()
     assert all(first[name].equal(second[name]) for name in first)
     assert sum(by_people.feedback.seconds.values()) > 0 == sum(by_simulation.feedback.seconds.values())
+
+
+def test_a_second_server_about_the_same_task_is_refused_and_mistakes_leave_nothing(cli):
+    serve = ["annotate", "serve", *COMMON, "--task", "boxes", "--port", "0", "--answers", "page", "--store", "store"]
+    for option, value in (("--overlap", "nan"), ("--overlap", "1.5"), ("--limit", "0")):
+        result = cli(*serve, option, value)
+        assert result.code == 2 and option in result.err and "Traceback" not in result.err
+        assert not Path("page").exists()
+    command = [sys.executable, "-m", "crayon_bench", *serve]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline().startswith("Open http://127.0.0.1:"), process.stderr.read()
+        second = cli(*serve)
+        assert second.code == 2 and "another server is asking about boxes there" in second.err.splitlines()[-1]
+        process.kill()  # which leaves no lock behind
+        process.communicate()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout.readline().startswith("Open http://127.0.0.1:")
+    finally:
+        process.kill()
+        process.communicate()

@@ -87,7 +87,7 @@ def test_what_is_no_budget(text, cli):
         Budget.parse(text)
     result = cli("run", "--dataset", "decoymnist", "--budget", f"5,{text}")
     assert (result.code, result.out) == (2, "")
-    assert f"--budget {text}" in result.err and len(result.err.splitlines()) == 1
+    assert f"--budget '{text.strip()}'" in result.err and len(result.err.splitlines()) == 1
 
 
 def test_a_share_is_rounded_up_and_not_by_the_error_of_floating_point():

@@ -133,6 +133,28 @@ def test_no_shuffled_answer_stays_where_it_was_unless_it_is_the_only_one(n):
         assert oracle("shuffled", seed).groups(few, few).values.tolist() == [1, 0, 8, 7, 14]
 
 
+def test_a_control_that_controls_nothing_says_so():
+    class Alike(Many):
+        def irrelevant_masks(self, examples):
+            return np.broadcast_to(np.eye(SIZE, dtype=bool), (len(examples), SIZE, SIZE))
+
+    shuffler = oracle("shuffled")
+    shuffler.irrelevant_masks(ALL, Alike())
+    assert list(shuffler.warnings) == [
+        "shuffled answers (irrelevant_mask) are the true ones, because all are alike: this is no control"
+    ]
+    shuffler = oracle("shuffled")
+    shuffler.irrelevant_masks(ALL, Many())
+    shuffler.relevant_masks(ALL, Many())
+    shuffler.boxes(ALL, Many())
+    shuffler.judge_maps(ALL, MAPS, Many())
+    assert shuffler.warnings == {}
+    noisy = oracle("noisy")
+    noisy.boxes(ALL, Many())
+    noisy.judge_maps(ALL, MAPS, Many())
+    assert list(noisy.warnings) == ["no noise is set for answers (box): they are the true ones"]
+
+
 def test_shuffled_among_all_labels():
     skewed = np.where(oracle("simulated").situation.labels == 0, "yes", "no")
     M = maps(skewed)

@@ -34,7 +34,10 @@ class Budget:
         if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%", word) and 0 < float(word[:-1]) <= 100:
             percent = float(word[:-1])
             return None if percent == 100 else cls(share=round(percent / 100, 10))
-        raise UserError(f"--budget {text}: expected numbers of questions, such as 100,500,all, or shares, such as 10%")
+        raise UserError(
+            f"--budget '{word}': expected a number of questions, such as 100, a share above 0 and up to 100%, such as"
+            " 10%, or all; several are separated by commas"
+        )
 
     @classmethod
     def from_coordinates(cls, values: Mapping[str, Any]) -> Self:

@@ -54,7 +54,8 @@ def _made_with(record: Record, metadata: Mapping[str, str], how: str) -> Iterato
         "data": f"{record.title['dataset']}, content {data['content'][:16]}…",
         "data set's parameters": _listed(data["parameters"]),
         "classes": ", ".join(f"{n}: {name}" for n, name in enumerate(json.loads(metadata["classes"]))),
-        "network": _listed(json.loads(metadata["model"])),
+        # Which weights the protocol names says nothing where others took their place: the next line tells.
+        "network": _listed({k: v for k, v in json.loads(metadata["model"]).items() if k != "weights"}),
         "initial weights": _listed(weights) or "random",
         "original model": "the user's, not trained" if weights.get("head") else _listed(c["original"]),
         "method": f"{record.title['method']}, version {method['version']}",

@@ -66,7 +66,7 @@ def leaderboard(
 
     _check_curve_options(board == CURVE, metric, plot)
     chosen = load_board(board) if board and board != CURVE else None
-    paid = load_price(price) if price else None
+    paid = load_price(price) if price is not None else None
     records = [
         record
         for record in Store.open(store).records()

@@ -246,11 +246,14 @@ def run(
 
 
 def _limits(seconds: float | None, mebibytes: int | None) -> "Limits":
+    import math
     import signal
 
     from crayon_bench.errors import UserError
     from crayon_bench.limits import Limits, memory
 
+    if seconds is not None and not math.isfinite(seconds):  # click's range lets nan pass
+        raise UserError(f"--time-limit {seconds}: expected a number of seconds")
     if seconds is not None and not hasattr(signal, "pthread_kill"):
         raise UserError("--time-limit: this system has no signals between threads", "leave it out")
     if mebibytes is not None and not memory():

@@ -465,7 +465,7 @@ class Answers:
             write_file(file, manifest.to_bytes())
             _sync_folder(self.path)
         except OSError as error:
-            raise _cannot_write(file, error) from None
+            raise _cannot_write(file, error, "") from None
 
     def annotators(self, task: Task) -> list[Path]:
         """Return the files of a task's annotators, by name. Raises UserError if there are too many."""
@@ -737,9 +737,9 @@ class Recorder:
         self.close()
 
 
-def _cannot_write(file: Path, error: OSError) -> UserError:
+def _cannot_write(file: Path, error: OSError, what: str = "; the answer was not recorded") -> UserError:
     return UserError(
-        f"{file}: cannot be written: {error.strerror or error}; the answer was not recorded",
+        f"{file}: cannot be written: {error.strerror or error}{what}",
         "make room, or make the folder writable",
     )
 

@@ -17,6 +17,7 @@ from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, 
 from crayon_bench.errors import UserError, one_line
 
 if TYPE_CHECKING:
+    from crayon_bench_plugins.annotation.answers import Answers, Task
     from crayon_bench_plugins.annotation.desk import Desk
     from crayon_bench_plugins.annotation.server import Service
 
@@ -110,6 +111,8 @@ def serve(
     """
     check_installed()
     _check_address(host, names, token)
+    if not 0 <= overlap <= 1:  # click's range lets nan pass
+        raise UserError(f"--overlap {overlap}: expected a share, 0 to 1")
     from crayon_bench_plugins.annotation.answers import check_name
 
     annotator = None if annotator is None else check_name(annotator)
@@ -139,8 +142,12 @@ def serve(
         )
         say("Reading the data; making what is asked about, if the store does not have it…")
         material = gather(Task(task), options, registry, Store.create(store), say)
-        desk = Desk(Answers(answers), material.manifest(), overlap=overlap, limit=limit, seed=seed)
-        try:
+        with contextlib.ExitStack() as stack:
+            kept = Answers(answers)
+            kept.begin(material.manifest())
+            stack.enter_context(_alone(kept, Task(task)))
+            desk = Desk(kept, material.manifest(), overlap=overlap, limit=limit, seed=seed)
+            stack.callback(desk.close)
             number = listener.getsockname()[1]
             cookie = f"crayon-annotate-{number}"  # cookies know no ports
             service = Service(material, desk, Pictures(material), Keys(token), annotator, cookie)
@@ -149,9 +156,26 @@ def serve(
             say(f"{len(desk.ids):,} questions about {task}, {desk.answered:,} of them answered; answers in {answers}")
             click.echo(f"Open http://{'[::1]' if host == '::1' else host}:{number}/ in a browser. Ctrl-C ends.")
             run(service, listener, (host, *names))
-        finally:
-            desk.close()
         tell_end(desk, answers, _run_options(context))
+
+
+@contextlib.contextmanager
+def _alone(answers: "Answers", task: "Task") -> Iterator[None]:
+    """Hold a task of a folder: two servers would not know what the other has handed out. Raises UserError."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(answers.path / task / ".served")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"--answers {answers.path}: another server is asking about {task} there",
+            "let everybody use its address, or choose another folder",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def say(text: str) -> None:

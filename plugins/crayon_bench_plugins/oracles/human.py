@@ -220,7 +220,7 @@ class HumanOracle(FeedbackOracle):
         if not fits and self.parameters.misfit == "leave":
             seed = "" if manifest.seed is None or same else f" (seed {manifest.seed}, protocol {manifest.protocol})"
             raise UserError(
-                f"answers {self.answers}: none of {misfits} fits: they are about {task} {what}{seed}",
+                f"answers {self._path.name}: none of {misfits} fits: they are about {task} {what}{seed}",
                 f"let people answer about this model's {task}, run the model that they saw, or use the answers all the"
                 " same with --set oracle.misfit=use",
             )

@@ -84,6 +84,7 @@ class NoisyOracle(SimulatedOracle):
         return Groups(truth[whose], there)
 
     def _err(self, given: Verdicts, kind: FeedbackKind, numbers: Ints, flip: float, maybe: float) -> Verdicts:
+        self._tell(kind, flip, maybe)
         values = given.values.copy()
         values[self._chance(kind, "flip", numbers) < flip] *= -1  # yes is 1, no −1, maybe 0
         values[self._chance(kind, "maybe", numbers) < maybe] = Verdict.MAYBE
@@ -93,6 +94,7 @@ class NoisyOracle(SimulatedOracle):
         self, kind: FeedbackKind, examples: Ints, flip: float, maybe: float, answers: Ints | None = None
     ) -> tuple[Ints, np.ndarray]:
         """Return, for each question, which of the *answers* is given, and whether one is."""
+        self._tell(kind, flip, maybe)
         answers = examples if answers is None else answers
         wrong = self._chance(kind, "flip", examples) < flip
         n = len(examples)
@@ -100,6 +102,10 @@ class NoisyOracle(SimulatedOracle):
         step = 1 + np.floor(self._chance(kind, "whose", examples) * max(0, n - 1)).astype(np.int64)
         other = answers[(np.arange(n) + step) % max(1, n)]
         return np.where(wrong, other, answers), self._chance(kind, "maybe", examples) >= maybe
+
+    def _tell(self, kind: FeedbackKind, flip: float, maybe: float) -> None:
+        if flip == maybe == 0:
+            self.warnings[f"no noise is set for answers ({kind}): they are the true ones"] = 1
 
     def _chance(self, kind: FeedbackKind, what: str, numbers: Ints) -> np.ndarray:
         """Return a random number in [0, 1) for each image or neuron, float64 (n,)."""

@@ -11,6 +11,9 @@ from crayon_bench.oracle import Boxes, Floats, Groups, Ints, Masks, Patches, Ver
 from crayon_bench.seeds import derive_seed
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle, SimulatedParameters
 
+_LOOKED_AT = 64
+"""How many masks are compared with the true ones."""
+
 
 class ShuffledParameters(SimulatedParameters):
     """Among which images answers change places."""
@@ -39,29 +42,45 @@ class ShuffledOracle(SimulatedOracle):
 
     def judge_maps(self, examples: Ints, maps: Floats, evidence: Evidence) -> Verdicts:
         """Judge by rule, then shuffle."""
-        given = super().judge_maps(examples, maps, evidence)
-        return Verdicts(given.values[self._places(FeedbackKind.MAP_VERDICT, examples)])
+        right = super().judge_maps(examples, maps, evidence).values
+        given = right[self._places(FeedbackKind.MAP_VERDICT, examples)]
+        self._tell(FeedbackKind.MAP_VERDICT, given, right)
+        return Verdicts(given)
 
     def judge_neurons(self, patches: Patches, evidence: Evidence) -> Verdicts:
         """Judge by rule, then shuffle."""
-        given = super().judge_neurons(patches, evidence)
-        return Verdicts(given.values[_elsewhere(np.arange(len(patches)), self._rng(FeedbackKind.NEURON_VERDICT))])
+        right = super().judge_neurons(patches, evidence).values
+        given = right[_elsewhere(np.arange(len(patches)), self._rng(FeedbackKind.NEURON_VERDICT))]
+        self._tell(FeedbackKind.NEURON_VERDICT, given, right)
+        return Verdicts(given)
 
     def relevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
         """Return another image's mask."""
-        return super().relevant_masks(examples[self._places(FeedbackKind.RELEVANT_MASK, examples)], evidence)
+        given = super().relevant_masks(examples[self._places(FeedbackKind.RELEVANT_MASK, examples)], evidence)
+        right = super().relevant_masks(examples[:_LOOKED_AT], evidence)
+        self._tell(FeedbackKind.RELEVANT_MASK, given.values[:_LOOKED_AT], right.values)
+        return given
 
     def irrelevant_masks(self, examples: Ints, evidence: Evidence) -> Masks:
         """Return another image's mask."""
-        return super().irrelevant_masks(examples[self._places(FeedbackKind.IRRELEVANT_MASK, examples)], evidence)
+        given = super().irrelevant_masks(examples[self._places(FeedbackKind.IRRELEVANT_MASK, examples)], evidence)
+        right = super().irrelevant_masks(examples[:_LOOKED_AT], evidence)
+        self._tell(FeedbackKind.IRRELEVANT_MASK, given.values[:_LOOKED_AT], right.values)
+        return given
 
     def boxes(self, examples: Ints, evidence: Evidence) -> Boxes:
         """Return another image's box."""
-        return super().boxes(examples[self._places(FeedbackKind.BOX, examples)], evidence)
+        given = super().boxes(examples[self._places(FeedbackKind.BOX, examples)], evidence)
+        self._tell(FeedbackKind.BOX, given.values, super().boxes(examples, evidence).values)
+        return given
 
     def groups(self, examples: Ints, truth: Ints) -> Groups:
         """Return another image's group."""
         return super().groups(examples, truth[self._places(FeedbackKind.GROUP, examples)])
+
+    def _tell(self, kind: FeedbackKind, given: Any, right: Any) -> None:
+        if len(right) and np.array_equal(given, right):
+            self.warn(f"shuffled answers ({kind}) are the true ones, because all are alike: this is no control")
 
     def _places(self, kind: FeedbackKind, examples: Ints) -> Ints:
         """Return from which place each place gets its answer, int64 (n,)."""
