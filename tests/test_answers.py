@@ -619,6 +619,8 @@ def test_merging_what_does_not_belong_together(cli, tmp_path):
     result = cli("annotate", "merge", *folders, "--output", tmp_path / "c")
     assert result.code == 2
     assert "not about the same maps: seed is 0 in one and 3 in the other" in result.err
+    inside = cli("annotate", "merge", *folders, "--output", tmp_path / "a" / "within")
+    assert inside.code == 2 and "which is merged" in inside.err and not (tmp_path / "a" / "within").exists()
     taken = cli("annotate", "merge", "--answers", tmp_path / "a", "--output", tmp_path / "b")
     assert taken.code == 2
     assert "there is something already" in taken.err

@@ -33,6 +33,9 @@ def merge(folders: Sequence[Path], output: Path) -> Merged:
     parts = [Answers.open(path) for path in folders]
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output {output}: there is something already", "name a folder that does not exist")
+    for part in parts:
+        if output.resolve().is_relative_to(part.path.resolve()):
+            raise UserError(f"--output {output}: it lies in {part.path}, which is merged", "choose a folder elsewhere")
     manifests = {task: _same(task, parts) for task in Task if any(task in part.tasks() for part in parts)}
     temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.tmp")
     found = Merged()
