@@ -68,7 +68,8 @@ def a_method(refine=None, *, doc="Made for a test.", **attributes):
 def shaken(self, job):
     with torch.no_grad():
         for parameter in job.model.parameters():
-            parameter += float(np.random.default_rng().normal())
+            # Little, so that confidences differ: pushed far, they could all be 1 both times.
+            parameter += 1e-3 * float(np.random.default_rng().normal())
     return job.model
 
 
