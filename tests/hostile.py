@@ -20,9 +20,9 @@ import torch  # noqa: F401 - here, because its import needs more memory than a c
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from crayon_bench.data.trees import cache_root
 from crayon_bench.errors import UserError
-from crayon_bench.plugins import PluginError
-from crayon_bench.trees import cache_root
+from crayon_bench.plugins.rows import PluginError
 
 FULL = os.environ.get("CRAYON_BENCH_FUZZ") == "full"
 TALLY: dict[str, Counter[str]] = defaultdict(Counter)

@@ -3,11 +3,11 @@
 import numpy as np
 from torch import Tensor
 
-from crayon_bench.convnets import ConvNet
 from crayon_bench.method import Job
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.specification import Recipe
 from crayon_bench.oracle import Boxes, Masks, Verdicts
-from crayon_bench.plugins import Kind, Registry
-from crayon_bench.protocol import Recipe
+from crayon_bench.plugins.registry import Kind, Registry
 
 
 class Answers:

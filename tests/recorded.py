@@ -10,12 +10,15 @@ from unittest.mock import patch
 import numpy as np
 
 from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.oracle import close_ledger
+from crayon_bench.ledger.metered import close_ledger
 from crayon_bench.parameters import Parameters
-from crayon_bench.plan import Options, RunRequest, make_plan
-from crayon_bench.plugins import Registry
-from crayon_bench.runner import Run, isolated, prepare
-from crayon_bench.store import Store
+from crayon_bench.plugins.registry import Registry
+from crayon_bench.runs.isolation import isolated
+from crayon_bench.runs.perform import prepare
+from crayon_bench.runs.plan import Options, make_plan
+from crayon_bench.runs.run import Run
+from crayon_bench.store.request import RunRequest
+from crayon_bench.store.store import Store
 from crayon_bench_plugins.annotation.answers import (
     Answer,
     Answers,
@@ -93,7 +96,7 @@ def by_rule(folder: Path, arguments: Mapping[str, Any], store: Path, *, who: str
             "class_names": list(data.class_names),
             "image_size": (height, width),
         }
-        from crayon_bench.models import state_hash
+        from crayon_bench.networks.classifier import state_hash
 
         model = state_hash(job.original)
         M = job.original_maps().cpu().numpy()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from annotation_site import Client
 from crayon_bench.dataset import Source
-from crayon_bench.records import Record
+from crayon_bench.store.records import Record
 from crayon_bench_plugins.annotation.answers import Answers, Task
 from recorded import by_rule
 

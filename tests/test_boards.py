@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from crayon_bench.records import GroupCount, Record, digest, setting_of
-from crayon_bench.store import Store
+from crayon_bench.store.records import GroupCount, Record, digest, setting_of
+from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.board import boards_for, load_board, load_reference, make_tables
 from crayon_bench_leaderboards.hooks import show_board
 from crayon_bench_leaderboards.render import terminal, to_terminal

@@ -8,19 +8,20 @@ import pytest
 import torch
 
 from conftest import TINY
-from crayon_bench.allowance import Allowance
 from crayon_bench.budget import Budget
-from crayon_bench.convnets import ConvNet
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.grids import ask_masks, boxes_to_grid, to_grid
-from crayon_bench.oracle import Patches, close_ledger, open_ledger
-from crayon_bench.plan import Options, make_plan
-from crayon_bench.plugins import Kind, Registry
-from crayon_bench.protocol import CNNSpec
-from crayon_bench.records import Record, digest, setting_of
-from crayon_bench.runner import perform
-from crayon_bench.store import Store
+from crayon_bench.ledger.allowance import Allowance
+from crayon_bench.ledger.metered import close_ledger, open_ledger
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.grids import ask_masks, boxes_to_grid, to_grid
+from crayon_bench.networks.specification import CNNSpec
+from crayon_bench.oracle import Patches
+from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.runs.perform import perform
+from crayon_bench.runs.plan import Options, make_plan
+from crayon_bench.store.records import Record, digest, setting_of
+from crayon_bench.store.store import Store
 from crayon_bench.strategy import Pool, QueryStrategy
 from crayon_bench.testing.tiny import TinyOracle, TinySet
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crayon_bench.records import Record, digest, setting_of
-from crayon_bench.store import Store
+from crayon_bench.store.records import Record, digest, setting_of
+from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.baseline import Cell, Examples, Run
 from crayon_bench_leaderboards.check import check
 

@@ -104,9 +104,8 @@ def test_every_command_and_option_is_in_the_reference():
 
 
 def test_every_hook_plugin_and_record_field_is_in_the_reference():
-    from crayon_bench import hookspecs
-    from crayon_bench.plugins import Kind, Registry
-    from crayon_bench.records import Record
+    from crayon_bench.plugins.registry import Kind, Registry, hookspecs
+    from crayon_bench.store.records import Record
 
     page = (ROOT / "docs/reference/plugins.md").read_text(encoding="utf-8")
     for name, hook in vars(hookspecs).items():
@@ -126,8 +125,8 @@ def test_every_hook_plugin_and_record_field_is_in_the_reference():
 
 
 def test_every_parameter_of_every_plugin_has_a_description():
-    from crayon_bench.plugins import Kind, Registry
-    from crayon_bench.protocol import CNNSpec, MLPSpec, Recipe
+    from crayon_bench.networks.specification import CNNSpec, MLPSpec, Recipe
+    from crayon_bench.plugins.registry import Kind, Registry
 
     registry = Registry()
     models = [

@@ -133,8 +133,8 @@ def test_records_do_not_depend_on_the_number_of_workers(workers, serial, tmp_pat
 def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tmp_path):
     """Three workers that would all need the same model at once; one method alone, too, which waits for its own."""
     from crayon_bench.dataset import Source
-    from crayon_bench.plan import Options, make_plan
-    from crayon_bench.plugins import Registry
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench.together import in_order, put_together
 
     file = tmp_path / "mine.py"
@@ -161,8 +161,8 @@ def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tm
 
 def test_the_default_number_of_workers_shares_out_the_cpus(capsys, monkeypatch):
     from crayon_bench.dataset import Source
-    from crayon_bench.plan import Options, make_plan
-    from crayon_bench.plugins import Registry
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench_plugins.executors import processes
 
     monkeypatch.setattr(processes, "_cpus", lambda: 8)
@@ -335,7 +335,7 @@ STUBBORN = {
 def test_a_worker_that_does_not_end_is_ended_and_replaced(case, cli, tmp_path):
     body, message = STUBBORN[case]
     file = tmp_path / "hangs.py"
-    file.write_text("import crayon_bench.limits\ncrayon_bench.limits.GRACE = 0.5\n" + method("hangs", body))
+    file.write_text("import crayon_bench.runs.limits\ncrayon_bench.limits.GRACE = 0.5\n" + method("hangs", body))
     # Enough for the data to be read on a busy machine: the limit is to be passed in the plugin.
     run = [*RUN, "--methods", "hangs", "--seeds", "1", "--plugin", file, *TINY, "--time-limit", "6"]
     result = cli(*run, "--executor", "processes", "--workers", "1")
@@ -351,8 +351,8 @@ def test_waiting_for_anothers_model_is_not_counted(tmp_path):
 
     from filelock import FileLock
 
-    from crayon_bench.artifacts import Artifacts
-    from crayon_bench.limits import LimitError, Limits, limited
+    from crayon_bench.runs.limits import LimitError, Limits, limited
+    from crayon_bench.store.artifacts import Artifacts
 
     held = Event()
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from crayon_bench.convnets import ConvNet
-from crayon_bench.neurons import find_neurons
-from crayon_bench.protocol import CNNSpec, Scaling
-from crayon_bench.saliency import saliency_maps
-from crayon_bench.training import Batch
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.neurons import find_neurons
+from crayon_bench.networks.saliency import saliency_maps
+from crayon_bench.networks.specification import CNNSpec, Scaling
+from crayon_bench.networks.training import Batch
 from penalties import Answers, capture, evidence
 
 SHAPE = (3, 18, 22)

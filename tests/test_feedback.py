@@ -10,8 +10,9 @@ from crayon_bench.dataset import Dataset, Evidence, Source
 from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict, feedback_label
 from crayon_bench.guard import answering, method_running
-from crayon_bench.oracle import FeedbackOracle, Groups, Masks, Patches, Verdicts, close_ledger, open_ledger
-from crayon_bench.plugins import Kind, Registry
+from crayon_bench.ledger.metered import close_ledger, open_ledger
+from crayon_bench.oracle import FeedbackOracle, Groups, Masks, Patches, Verdicts
+from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle
 from helpers import method

@@ -21,8 +21,8 @@ from crayon_bench import load_model
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
-from crayon_bench.plugins import Kind, Registry
-from crayon_bench.records import Record
+from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.store.records import Record
 from crayon_bench_plugins.datasets.folder import Folder, FolderParameters
 from hostile import attempt, cases, examples, mutated, mutated_text, texts
 
@@ -220,7 +220,7 @@ def test_a_run_without_kept_weights_is_carried_out_again_for_its_export(cli, few
     (store / "runs" / run.folder / "model.safetensors").unlink()
     rows = read(few)
     write(few, [*rows[:-1], [*rows[-1][:3], "cool" if rows[-1][3] == "warm" else "warm", rows[-1][4]]])
-    monkeypatch.setattr("crayon_bench.runner._loaded", None)  # as in a new process
+    monkeypatch.setattr("crayon_bench.runs.loading._loaded", None)  # as in a new process
     assert "the data changed after the plan was made" in export("d.safetensors", "--dataset", f"folder:{few}").err
     assert not (tmp_path / "d.safetensors").exists()
     assert not (tmp_path / "d.md").exists()
@@ -373,7 +373,7 @@ def test_what_is_no_classifier_of_these_classes_is_initial_weights(cli, few, tmp
 
 
 def test_keys_differ_by_whose_model_it_is_and_older_keys_stay(few, tmp_path):
-    from crayon_bench.plan import Options, make_plan
+    from crayon_bench.runs.plan import Options, make_plan
 
     save_file(whole().state_dict(), tmp_path / "w.safetensors", {"scaling": "unit"})
 
@@ -819,7 +819,7 @@ def test_hostile_images_and_masks(eight):
 
 
 def test_a_kept_list_of_checksums_that_is_damaged_is_made_again(few):
-    from crayon_bench.trees import cache_root
+    from crayon_bench.data.trees import cache_root
 
     first = find(few).content
     (kept,) = (cache_root() / "folders").iterdir()

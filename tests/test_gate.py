@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crayon_bench.method import Job
-from crayon_bench.protocol import Recipe
+from crayon_bench.networks.specification import Recipe
 
 BASELINE = Path(__file__).resolve().parents[1] / "leaderboards/baselines/standins.json"
 SMALL = ["--dataset", "decoymnist", "--source", "standin", "--methods", "rrr", "--seeds", "5", "--quiet"]
@@ -26,7 +26,7 @@ def learn_a_hundred_times_as_fast(monkeypatch):
 
 
 def swap_one_groups_labels(monkeypatch):
-    from crayon_bench import runner
+    from crayon_bench.runs import perform as runner
 
     to_device = runner.to_device
 
@@ -60,9 +60,9 @@ def before(tmp_path_factory):
 def test_the_baseline_of_ci_is_of_todays_settings():
     """No run: the cells of the file are those that the plan of `.ci/run` would make, so the gate is not out of date."""
     from crayon_bench.dataset import Source
-    from crayon_bench.plan import Options, make_plan
-    from crayon_bench.plugins import Registry
-    from crayon_bench.records import digest
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.plan import Options, make_plan
+    from crayon_bench.store.records import digest
     from crayon_bench_leaderboards.baseline import read_cells, without_versions
 
     options = Options(

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from crayon_bench.models import MLP
-from crayon_bench.protocol import MLPSpec, Recipe
-from crayon_bench.saliency import max_normalise, saliency_maps
-from crayon_bench.training import Batch, fit, predict
+from crayon_bench.networks.mlp import MLP
+from crayon_bench.networks.saliency import max_normalise, saliency_maps
+from crayon_bench.networks.specification import MLPSpec, Recipe
+from crayon_bench.networks.training import Batch, fit, predict
 
 SHAPE = (1, 7, 6)
 CLASSES = 5
@@ -93,7 +93,7 @@ def crayon_reference(net, x, labels, M, verdict, alpha, beta):
 def capture_penalty(method_name: str, parameters: dict, images, labels, *, original: MLP, oracle):
     """Return what a method hands to ``job.fit``: its penalty and its feedback."""
     from crayon_bench.method import Job
-    from crayon_bench.plugins import Kind, Registry
+    from crayon_bench.plugins.registry import Kind, Registry
 
     cls = Registry().load(Kind.METHOD, method_name)
     seen = {}

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from crayon_bench.convnets import ConvNet
-from crayon_bench.protocol import CNNSpec
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.specification import CNNSpec
 
 PLUGIN = """
 import numpy as np

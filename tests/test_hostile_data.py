@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import idx, write_mnist
-from crayon_bench import trees
-from crayon_bench.data_files import import_files
+from crayon_bench.data import trees
+from crayon_bench.data.files import import_files
+from crayon_bench.data.image_cache import open_picture
+from crayon_bench.data.trees import open_tree
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
-from crayon_bench.image_cache import open_picture
-from crayon_bench.trees import open_tree
 from crayon_bench_plugins.datasets._build_waterbirds import build
 from crayon_bench_plugins.datasets.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST, read_idx

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crayon_bench.records import digest
-from crayon_bench.store import Store
+from crayon_bench.store.records import digest
+from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.baseline import cells_of, read_cells, to_bytes
 from crayon_bench_leaderboards.check import check
 from crayon_bench_leaderboards.render.report import report_text

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from crayon_bench import weights
-from crayon_bench.convnets import ConvNet
 from crayon_bench.errors import UserError
-from crayon_bench.models import build_model
-from crayon_bench.plugins import Kind, PluginError, Registry
-from crayon_bench.protocol import CNNSpec
-from crayon_bench.weights import find_weights, load_into
+from crayon_bench.networks import weights
+from crayon_bench.networks.build import build_model
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.specification import CNNSpec
+from crayon_bench.networks.weights import find_weights, load_into
+from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.plugins.rows import PluginError
 from crayon_bench_plugins.datasets.celeba import CelebA
 from helpers import METHOD
 from hostile import attempt, cases, examples, mutated, mutated_text

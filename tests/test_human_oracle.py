@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crayon_bench.allowance import Allowance
 from crayon_bench.budget import Budget
 from crayon_bench.dataset import Evidence, Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.oracle import Patches, Situation, close_ledger, open_ledger
-from crayon_bench.records import Feedback
+from crayon_bench.ledger.allowance import Allowance
+from crayon_bench.ledger.metered import close_ledger, open_ledger
+from crayon_bench.oracle import Patches, Situation
+from crayon_bench.store.records import Feedback
 from crayon_bench.strategy import Pool
 from crayon_bench_leaderboards.price import load_price
 from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via, image_hash, map_hash, patches_hash
@@ -351,9 +352,9 @@ def test_the_fingerprint_is_of_what_counts(tmp_path):
 
 
 def test_answers_that_change_after_the_plan(cli, answered):
-    from crayon_bench.plan import Options, make_plan
-    from crayon_bench.plugins import Registry
-    from crayon_bench.runner import make_oracle
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.perform import make_oracle
+    from crayon_bench.runs.plan import Options, make_plan
 
     options = Options(
         ["celeba"],

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crayon_bench import image_cache, preparing, trees
+from crayon_bench.data import image_cache, preparing, trees
+from crayon_bench.data.image_cache import decoded, open_picture
+from crayon_bench.data.preparing import in_threads
+from crayon_bench.data.trees import open_tree
 from crayon_bench.errors import UserError
-from crayon_bench.image_cache import decoded, open_picture
-from crayon_bench.preparing import in_threads
-from crayon_bench.trees import open_tree
 
 SHAPE = (6, 3, 40, 50)
 
@@ -340,7 +340,7 @@ def test_a_broken_archive_is_one_line(tmp_path, how):
 
 def test_splits_that_are_slices_of_one_map_are_each_themselves(tmp_path):
     """What a run is given of a split is that split, and what it writes there stays in the run."""
-    from crayon_bench.runner import _private
+    from crayon_bench.runs.loading import _private
 
     values = np.random.RandomState(0).randint(0, 256, (10, 3, 4, 5)).astype(np.uint8)
     np.save(tmp_path / "x.npy", values)

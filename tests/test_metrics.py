@@ -5,7 +5,7 @@ import pytest
 
 from crayon_bench.errors import MetricError
 from crayon_bench.metric import Predictions
-from crayon_bench.plugins import Kind, Registry
+from crayon_bench.plugins.registry import Kind, Registry
 
 NAMES = ("sample_accuracy", "group_mean_accuracy", "worst_group_accuracy")
 

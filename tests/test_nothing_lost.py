@@ -153,7 +153,7 @@ def test_a_record_of_an_earlier_version_has_no_checksums_and_is_read(cli):
 
 def test_a_clock_that_goes_backwards(cli, monkeypatch):
     """Records tell the times as they were; nothing else depends on them."""
-    import crayon_bench.runner as runner
+    import crayon_bench.runs.perform as runner
 
     times = count(10**6, -7)
     monkeypatch.setattr(runner, "_now", lambda: runner.datetime.fromtimestamp(next(times), runner.UTC).isoformat())
@@ -260,7 +260,7 @@ def test_prune_deletes_what_no_record_needs_and_nothing_else(cli):
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such lock there")
 def test_prune_is_refused_while_runs_are_carried_out(cli):
-    from crayon_bench.store import Store
+    from crayon_bench.store.store import Store
 
     cli(*RUN)
     with Store(Path("crayon-runs")).in_use(), Store(Path("crayon-runs")).in_use():

@@ -9,8 +9,8 @@ import pytest
 from conftest import TINY
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.oracle import Patches, Situation
-from crayon_bench.plugins import Kind, Registry
-from crayon_bench.records import Record
+from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.store.records import Record
 from crayon_bench.testing.tiny import SIZE, TinySet
 
 FOUND = TinySet.find(None, None, strict=True)

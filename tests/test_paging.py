@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from crayon_bench import paging
-from crayon_bench.paging import Rows, give_back
-from crayon_bench.runner import _images
+from crayon_bench.data import paging
+from crayon_bench.data.paging import Rows, give_back
+from crayon_bench.runs.loading import own_images as _images
 
 linux = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="pages are told on Linux only")
 
@@ -89,11 +89,11 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from crayon_bench import paging
-from crayon_bench.models import Classifier
-from crayon_bench.convnets import HeadForward
-from crayon_bench.protocol import Recipe
-from crayon_bench.runner import _images
-from crayon_bench.training import fit, predict
+from crayon_bench.networks.classifier import Classifier
+from crayon_bench.networks.convnets import HeadForward
+from crayon_bench.runs.protocol import Recipe
+from crayon_bench.runs.perform import _images
+from crayon_bench.networks.training import fit, predict
 
 class Tiny(Classifier):
     def __init__(self):

@@ -18,9 +18,9 @@ from torchvision.models import resnet50
 
 import crayon_bench_plugins
 from crayon_bench.dataset import Source
-from crayon_bench.plan import Options, make_plan
-from crayon_bench.plugins import Registry
-from crayon_bench.protocol import load_protocol
+from crayon_bench.plugins.registry import Registry
+from crayon_bench.runs.plan import Options, make_plan
+from crayon_bench.runs.protocol import load_protocol
 from crayon_bench_plugins.datasets.waterbirds import PICTURES, SEGMENTATIONS
 from test_celeba import write_celeba
 

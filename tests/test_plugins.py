@@ -359,10 +359,11 @@ def test_requests_can_be_carried_out_in_another_process(cli):
     from multiprocessing import get_context
 
     from crayon_bench.dataset import Source
-    from crayon_bench.plan import Options, RunRequest, make_plan
-    from crayon_bench.plugins import Registry
-    from crayon_bench.runner import Performer
-    from crayon_bench.store import Store
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.plan import Options, make_plan
+    from crayon_bench.runs.sweep import Performer
+    from crayon_bench.store.request import RunRequest
+    from crayon_bench.store.store import Store
 
     cli(*RUN, "--methods", "energy", *TINY)
     (here,) = json.loads(cli("runs", "list", "--format", "json").out)

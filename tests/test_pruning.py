@@ -5,15 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from crayon_bench.convnets import ConvNet
 from crayon_bench.dataset import Evidence
 from crayon_bench.feedback import Verdict
+from crayon_bench.ledger.metered import close_ledger, open_ledger
 from crayon_bench.method import Job
-from crayon_bench.oracle import FeedbackOracle, Verdicts, close_ledger, open_ledger
-from crayon_bench.plugins import Kind, Registry
-from crayon_bench.protocol import CNNSpec, Recipe
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.specification import CNNSpec, Recipe
+from crayon_bench.networks.training import epoch_order
+from crayon_bench.oracle import FeedbackOracle, Verdicts
+from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.seeds import derive_seed
-from crayon_bench.training import epoch_order
 
 K = 64
 RECIPE = Recipe(epochs=3, batch=4, lr=0.05, lr_decay=0.5, weight_decay=0.01)

@@ -7,8 +7,8 @@ import pytest
 
 from conftest import SHARED
 from crayon_bench.dataset import Source
-from crayon_bench.plan import Options, make_plan
-from crayon_bench.plugins import Registry
+from crayon_bench.plugins.registry import Registry
+from crayon_bench.runs.plan import Options, make_plan
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 FILES = sorted([*PUBLISHED.glob("table*.json"), *PUBLISHED.glob("curve*.json")])

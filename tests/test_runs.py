@@ -418,7 +418,7 @@ def test_a_method_that_applies_again_is_no_longer_skipped(cli, monkeypatch):
 
 def test_two_processes_may_write_the_same_run(tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom crayon_bench.files import write_folder\n"
+        "import sys\nfrom pathlib import Path\nfrom crayon_bench.store.atomic import write_folder\n"
         "for i in range(150):\n    write_folder(Path(sys.argv[1]), {'a': str(i).encode() * 1000})\n"
     )
     target = tmp_path / "run"

@@ -82,8 +82,8 @@ def slow(monkeypatch, what: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_time_of_what_is_shared_is_the_same_for_all_whoever_made_it(cli, run, tmp_path, monkeypatch, turned):
-    slow(monkeypatch, "crayon_bench.neurons.find_neurons", 1.0)
-    slow(monkeypatch, "crayon_bench.saliency.saliency_maps", 2.0)
+    slow(monkeypatch, "crayon_bench.networks.neurons.find_neurons", 1.0)
+    slow(monkeypatch, "crayon_bench.networks.saliency.saliency_maps", 2.0)
     on_neurons, on_maps = ["crayon-pruning", "random-pruning"], ["crayon-attention", "gradia"]
     if turned:
         on_neurons, on_maps = on_neurons[::-1], on_maps[::-1]

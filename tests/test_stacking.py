@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import TINY
-from crayon_bench.models import MLP
-from crayon_bench.plan import Options, make_plan
-from crayon_bench.plugins import Registry
-from crayon_bench.protocol import MLPSpec, Recipe
+from crayon_bench.networks.mlp import MLP
+from crayon_bench.networks.specification import MLPSpec, Recipe
+from crayon_bench.networks.training import Batch, fit
+from crayon_bench.plugins.registry import Registry
+from crayon_bench.runs.plan import Options, make_plan
 from crayon_bench.stacking import Training, alike, train
 from crayon_bench.together import AT_ONCE, put_together
-from crayon_bench.training import Batch, fit
 from helpers import method
 
 METHODS = "original,crayon-attention,rrr,energy,train-more"

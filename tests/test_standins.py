@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from conftest import TINY
-from crayon_bench.convnets import ConvNet
-from crayon_bench.protocol import CNNSpec
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.specification import CNNSpec
 from crayon_bench_plugins.datasets.celeba import CelebA
 from crayon_bench_plugins.datasets.waterbirds import Waterbirds
 from crayon_bench_plugins.standins.pretrain import pretrain

@@ -20,7 +20,7 @@ from crayon_bench import oracle as core_oracle
 from crayon_bench.dataset import LoadedData
 from crayon_bench.guard import answering
 from crayon_bench.oracle import FeedbackOracle, Masks, Verdicts
-from crayon_bench.plugins import Kind, Registry
+from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.testing import TinyOracle, TinySet, checks_for, common, parametrize_with_checks, run_checks
 from helpers import method as method_source
 

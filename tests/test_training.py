@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from crayon_bench.convnets import ConvNet, Head
-from crayon_bench.models import MLP
-from crayon_bench.protocol import CNNSpec, MLPSpec, Recipe
-from crayon_bench.training import epoch_order, fit
+from crayon_bench.networks.convnets import ConvNet, Head
+from crayon_bench.networks.mlp import MLP
+from crayon_bench.networks.specification import CNNSpec, MLPSpec, Recipe
+from crayon_bench.networks.training import epoch_order, fit
 
 SIZE = 4
 """Pixels of a side: the small CNN's grid is 1×1, so that batch normalisation has no statistics of one image."""

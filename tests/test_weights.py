@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from crayon_bench.convnets import ConvNet
-from crayon_bench.protocol import CNNSpec
-from crayon_bench.weights import find_weights, load_into
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.specification import CNNSpec
+from crayon_bench.networks.weights import find_weights, load_into
 from crayon_bench_plugins.datasets.celeba import CelebA
 
 PROTOCOL = """

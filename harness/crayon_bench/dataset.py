@@ -199,8 +199,8 @@ class DataFile:
     packed_md5: of the published file, where no sha256 of it is published. Without either, what was fetched is judged
     by :meth:`Dataset.check_file`.
     tree: *packed* is a zip or tar archive, *name* the folder that it unpacks to; either may be there, and it is read
-    where it lies (:mod:`crayon_bench.trees`). *sha256* is then unused, and *size* is that of the archive, or an upper
-    bound where that is not published.
+    where it lies (:mod:`crayon_bench.data.trees`). *sha256* is then unused, and *size* is that of the archive, or an
+    upper bound where that is not published.
     members: number of images (:data:`IMAGE_SUFFIXES`) in a published tree; 0 if unknown.
     origin: for people: where to get it by hand.
     """

@@ -1,7 +1,7 @@
 """The Executor interface: where the runs of a plan are carried out.
 
 To add an executor, subclass :class:`Executor` and write ``execute``: carry out every request by calling
-``perform(request)`` — here, in another process, on another machine — and yield the records that it returns, in any
+``perform(request)`` — here, in another process, on another machine — and yield the record that each returns, in any
 order. ``perform``, requests and records are plain data and can be sent to another process (``request.to_json()`` where
 only text can). What belongs to every executor alike is done by ``perform``: the store, logs, limits of time and memory,
 and the progress of runs elsewhere, which reaches the hooks in this process through files beside the store's records.
@@ -11,8 +11,7 @@ An executor has to:
 - tell ``perform.lost(request, why)`` of a worker that died, and carry out again what that returns;
 - let a UserError from ``perform`` through: it ends the sweep. :func:`answer` carries one home from another process.
 
-A request may name ``others``, seeds that are trained together with it; ``perform`` returns their records too. A run's
-result depends on its request alone: an executor cannot change it.
+A run's result depends on its request alone: an executor cannot change it.
 """
 
 from abc import ABC, abstractmethod
@@ -23,25 +22,25 @@ from typing import Any, ClassVar, Protocol
 
 from crayon_bench.errors import UserError
 from crayon_bench.parameters import Parameters as _NoParameters
-from crayon_bench.plan import RunRequest
-from crayon_bench.records import Record
+from crayon_bench.store.records import Record
+from crayon_bench.store.request import RunRequest
 
 
 class Perform(Protocol):
-    """What an executor is given to carry out requests with: :class:`crayon_bench.runner.Performer`."""
+    """What an executor is given to carry out requests with: :class:`crayon_bench.runs.sweep.Performer`."""
 
     @property
     def folder(self) -> Path:
         """A folder beside the store for files of this sweep; it is gone afterwards."""
 
-    def __call__(self, request: RunRequest) -> list[Record]:
-        """Carry out the run, and those named in it; return their records, which are in the store by then."""
+    def __call__(self, request: RunRequest) -> Record:
+        """Carry out the run; return its record, which is in the store by then."""
 
-    def lost(self, request: RunRequest, why: str, *, guilty: bool = True) -> tuple[list[RunRequest], list[Record]]:
-        """Note that the worker with *request* died. Return what to carry out again, and the records of what failed.
+    def lost(self, request: RunRequest, why: str, *, guilty: bool = True) -> RunRequest | Record:
+        """Note that the worker with *request* died. Return what to carry out again, or the record that says it failed.
 
-        A single run is tried once more, seeds that were carried out together one by one; then it has failed.
-        *guilty*: False if a machine went down, which may happen to a run more often.
+        A run is tried once more; then it has failed. *guilty*: False if a machine went down, which may happen to a run
+        more often.
         """
 
     def stopped(self, request: RunRequest) -> None:
@@ -77,21 +76,21 @@ class Executor(ABC):
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes back from another process: records, or the user's mistake that ends the sweep."""
+    """What comes back from another process: a record, or the user's mistake that ends the sweep."""
 
-    records: list[str]
+    record: str = ""
     mistake: tuple[str, str | None] | None = None
 
-    def open(self) -> list[Record]:
-        """Return the records. Raises UserError if there was a mistake."""
+    def open(self) -> Record:
+        """Return the record. Raises UserError if there was a mistake."""
         if self.mistake is not None:
             raise UserError(*self.mistake)
-        return [Record.model_validate_json(text) for text in self.records]
+        return Record.model_validate_json(self.record)
 
 
 def answer(perform: Perform, request: RunRequest) -> Answer:
     """Return ``perform(request)`` in a form that can be sent home from another process."""
     try:
-        return Answer([record.to_json() for record in perform(request)])
+        return Answer(perform(request).to_json())
     except UserError as error:
-        return Answer([], (error.message, error.hint))
+        return Answer(mistake=(error.message, error.hint))

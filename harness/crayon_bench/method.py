@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from crayon_bench.dataset import Dataset
-    from crayon_bench.models import Classifier
-    from crayon_bench.neurons import Neurons
-    from crayon_bench.oracle import MeteredOracle
-    from crayon_bench.protocol import ModelSpec, Recipe
-    from crayon_bench.stacking import Training
-    from crayon_bench.training import Penalty
+    from crayon_bench.ledger.metered import MeteredOracle
+    from crayon_bench.networks.classifier import Classifier
+    from crayon_bench.networks.neurons import Neurons
+    from crayon_bench.networks.specification import ModelSpec, Recipe
+    from crayon_bench.networks.training import Penalty
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,6 @@ class Job:
     share: "Callable[[str, Callable[[], dict[str, Tensor]]], dict[str, Tensor]]"
     select: "Callable[[nn.Module], float] | None" = None
     warnings: dict[str, int] = field(default_factory=dict)
-    stacks: bool = False
-    """Whether :meth:`fit` gives its penalty shapes (S, B, …), even if S is 1; see :attr:`Method.stackable`."""
-    _later: "Callable[[Training], Classifier] | None" = None
     _dead: "Tensor | None" = None
 
     def seed(self, axis: str) -> int:
@@ -84,48 +80,34 @@ class Job:
         """Train :attr:`model` by :attr:`recipe` on cross-entropy plus *penalty*, and return it.
 
         penalty: ``penalty(forward, batch)`` → (B,), one term per example of the batch; see
-        :mod:`crayon_bench.training`. feedback: tensors (N, …) whose rows of the batch the penalty finds as
+        :mod:`crayon_bench.networks.training`. feedback: tensors (N, …) whose rows of the batch the penalty finds as
         ``batch["name"]``.
         """
-        from crayon_bench.stacking import Training, can_stack, train
-        from crayon_bench.training import fit
+        from crayon_bench.networks.training import fit
 
-        order, own = self.seed("order"), feedback or {}
-        if self.stacks and can_stack(self.model, self.labels.device):
-            training = Training(
-                self.model, self.images, self.labels, self.recipe, order, penalty, own, self.on_epoch, self.select
-            )
-            if self._later is not None:
-                return self._later(training)
-            train([training])
-        else:
-            fit(
-                self.model,
-                self.images,
-                self.labels,
-                self.recipe,
-                order_seed=order,
-                penalty=penalty,
-                feedback=own,
-                on_epoch=self.on_epoch,
-                select=self.select,
-            )
-        self.note_dead()
-        return self.model
-
-    def note_dead(self) -> None:
-        """Put what :meth:`count_dead` counted into :attr:`warnings`."""
-        if self._dead is not None and (dead := int(self._dead.sum())):
+        fit(
+            self.model,
+            self.images,
+            self.labels,
+            self.recipe,
+            order_seed=self.seed("order"),
+            penalty=penalty,
+            feedback=feedback,
+            on_epoch=self.on_epoch,
+            select=self.select,
+        )
+        if self._dead is not None and (dead := int(self._dead)):
             self.warn("dead maps in training", dead)
         self._dead = None
+        return self.model
 
     def fit_head(self, pooled: "Tensor") -> "Classifier":
         """Train the last layer of :attr:`model` alone, on pooled features of the training images, float32 (N, K).
 
         Pruned channels count as zero. The body stays as it is. Only for convolutional networks.
         """
-        from crayon_bench.convnets import ConvNet, Head
-        from crayon_bench.training import fit
+        from crayon_bench.networks.convnets import ConvNet, Head
+        from crayon_bench.networks.training import fit
 
         if not isinstance(self.model, ConvNet):
             raise TypeError("fit_head needs a convolutional network")
@@ -146,10 +128,11 @@ class Job:
     def neurons(self, k: int) -> "Neurons":
         """Return the k strongest images of every channel of the original model, and the pooled features of all images.
 
-        Computed in one pass and kept in the store; see :mod:`crayon_bench.neurons`. Only for convolutional networks.
+        Computed in one pass and kept in the store; see :mod:`crayon_bench.networks.neurons`. Only for convolutional
+        networks.
         """
-        from crayon_bench.convnets import ConvNet
-        from crayon_bench.neurons import Neurons, find_neurons
+        from crayon_bench.networks.convnets import ConvNet
+        from crayon_bench.networks.neurons import Neurons, find_neurons
 
         original = self.original
         if not isinstance(original, ConvNet):
@@ -160,13 +143,13 @@ class Job:
     @property
     def has_feature_maps(self) -> bool:
         """Whether the model is a convolutional network, whose maps are coarser than the image."""
-        from crayon_bench.convnets import ConvNet
+        from crayon_bench.networks.convnets import ConvNet
 
         return isinstance(self.model, ConvNet)
 
     def count_dead(self, dead: "Tensor") -> None:
-        """Count the dead maps of a step, bool (…, B); for a penalty. The sum is read once, when :meth:`fit` ends."""
-        self._dead = dead.sum(-1) if self._dead is None else self._dead + dead.sum(-1)
+        """Count the dead maps of a step, bool (B,); for a penalty. The sum is read once, when :meth:`fit` ends."""
+        self._dead = dead.sum() if self._dead is None else self._dead + dead.sum()
 
     def shared(self, name: str, make: "Callable[[], dict[str, Tensor]]") -> "dict[str, Tensor]":
         """Return tensors that depend on the original model, its data and *name* alone, made once and kept in the store.
@@ -182,7 +165,7 @@ class Job:
         float32 (N, H, W), each divided by its maximum; a map that is nowhere positive is all zeros and is counted in
         :attr:`warnings`.
         """
-        from crayon_bench.saliency import saliency_maps
+        from crayon_bench.networks.saliency import saliency_maps
 
         def make() -> "dict[str, Tensor]":
             maps, _ = saliency_maps(self.original, self.images, self.labels)
@@ -223,11 +206,6 @@ class Method(ABC):
     counted as feedback but named in the record."""
     baseline: ClassVar[bool] = False
     """True for what is compared with, not a mitigation: its Feedback column shows ``-``."""
-    stackable: ClassVar[bool] = False
-    """True if the seeds of a cell may be trained together, several times as fast. ``refine`` then returns what
-    ``job.fit(…)`` returned, as it is (or ``job.model`` without having trained it), and calls it once at most. The
-    penalty gets (S, B, …) where it would get (B, …), S = 1 included, and reduces over the last dimensions; it draws no
-    random numbers, and takes what depends on the seed from ``batch["name"]``, which is valid until the step ends."""
     Parameters: ClassVar[type[AnyParameters]] = AnyParameters
 
     def skip(self, setting: Setting) -> str | None:

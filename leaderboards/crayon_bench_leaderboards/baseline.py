@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from crayon_bench.errors import UserError
-from crayon_bench.files import read_json, write_file
 from crayon_bench.parameters import validated
-from crayon_bench.records import Record, Status, digest, folder_name
-from crayon_bench.store import Store
+from crayon_bench.store.atomic import read_json, write_file
+from crayon_bench.store.records import Record, Status, digest, folder_name
+from crayon_bench.store.store import Store
 
 FORMAT = "crayon-bench baseline"
 SCHEMA = 1

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.budget import Budget
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.records import GroupCount, MetricValue, Record, Status, digest
+from crayon_bench.store.records import GroupCount, MetricValue, Record, Status, digest
 from crayon_bench_leaderboards.price import Price, price_remarks
 from crayon_bench_leaderboards.reading import read_model
 

@@ -58,7 +58,7 @@ def leaderboard(
     Runs that cannot be compared (other data, protocol, oracle …) are never in one table: a store that has several
     settings gives several tables, newest first.
     """
-    from crayon_bench.store import Store
+    from crayon_bench.store.store import Store
     from crayon_bench_leaderboards.board import CURVE, boards_for, load_board, make_tables
     from crayon_bench_leaderboards.curve import curve_tables
     from crayon_bench_leaderboards.price import load_price
@@ -138,7 +138,7 @@ def _put(text: str, output: Path | None) -> None:
 
 
 def _write(path: Path, content: bytes, option: str) -> None:
-    from crayon_bench.files import write_file
+    from crayon_bench.store.atomic import write_file
 
     try:
         write_file(path, content)
@@ -201,7 +201,7 @@ def check(
     Exit codes: 0 all cells of the baseline hold, 1 one regressed, 2 one could not be measured or decided (and for a
     mistake in the command), 3 nothing could be compared.
     """
-    from crayon_bench.store import Store
+    from crayon_bench.store.store import Store
     from crayon_bench_leaderboards.baseline import cells_of, read_cells, write_baseline
     from crayon_bench_leaderboards.check import check as compare
     from crayon_bench_leaderboards.render.report import conclusion, report_text

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from crayon_bench.records import GroupCount
+from crayon_bench.store.records import GroupCount
 from crayon_bench_leaderboards.board import Row, Section, Table
 from crayon_bench_leaderboards.statistics import (
     ENOUGH_SEEDS,

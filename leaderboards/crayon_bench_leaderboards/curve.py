@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from crayon_bench.records import Record
+from crayon_bench.store.records import Record
 from crayon_bench_leaderboards.board import (
     CURVE,
     SHORT_NAMES,

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from crayon_bench.hookspecs import hookimpl
+from crayon_bench.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from crayon_bench.records import Record
+    from crayon_bench.store.records import Record
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.feedback import FeedbackKind
-from crayon_bench.records import Feedback
+from crayon_bench.store.records import Feedback
 from crayon_bench_leaderboards.reading import read_model
 
 _HERE = files("crayon_bench_leaderboards") / "prices"

@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel
 
 from crayon_bench.errors import UserError
-from crayon_bench.files import parse_toml
 from crayon_bench.parameters import validated
+from crayon_bench.store.atomic import parse_toml
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -24,8 +24,8 @@ from statistics import fmean
 from tabulate import tabulate
 
 from crayon_bench.cli import invoke
-from crayon_bench.records import Record, Status
-from crayon_bench.store import Store
+from crayon_bench.store.records import Record, Status
+from crayon_bench.store.store import Store
 
 WEIGHTS = {
     "energy": ("lambda",),

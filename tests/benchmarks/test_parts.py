@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from crayon_bench.cli import invoke
-from crayon_bench.convnets import ConvNet
 from crayon_bench.method import Job
-from crayon_bench.neurons import find_neurons
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.neurons import find_neurons
+from crayon_bench.networks.specification import CNNSpec, Recipe
+from crayon_bench.networks.training import fit, predict
 from crayon_bench.parameters import Parameters
-from crayon_bench.protocol import CNNSpec, Recipe
-from crayon_bench.runner import _images
-from crayon_bench.training import fit, predict
+from crayon_bench.runs.loading import own_images as _images
 from crayon_bench_plugins.methods.res import STEP, threshold
 from test_celeba import write_celeba
 from timing import note, one_thread, ratio, ratios, seconds  # noqa: F401
@@ -142,11 +142,11 @@ LARGE = """
 import sys, time
 from pathlib import Path
 import numpy as np, torch
-from crayon_bench.convnets import HeadForward
-from crayon_bench.models import Classifier
-from crayon_bench.protocol import Recipe
-from crayon_bench.runner import _images
-from crayon_bench.training import fit
+from crayon_bench.networks.convnets import HeadForward
+from crayon_bench.networks.classifier import Classifier
+from crayon_bench.runs.protocol import Recipe
+from crayon_bench.runs.perform import _images
+from crayon_bench.networks.training import fit
 
 class Reader(Classifier):
     '''Computes next to nothing, so that what is timed is the reading.'''
@@ -228,7 +228,7 @@ SWEEPS = {
 @pytest.mark.parametrize("dataset", SWEEPS)
 def test_all_methods_in_one_store(benchmark, tmp_path, monkeypatch, dataset):
     """Against each in a store of its own, in one process: what is shared is the original model and its maps."""
-    from crayon_bench.plugins import Kind, Registry
+    from crayon_bench.plugins.registry import Kind, Registry
 
     monkeypatch.chdir(tmp_path)
     if dataset == "celeba":
@@ -254,10 +254,10 @@ def test_all_methods_in_one_store(benchmark, tmp_path, monkeypatch, dataset):
 @pytest.mark.benchmark(group="harness")
 def test_the_harness_around_a_run(benchmark, tmp_path, monkeypatch):
     """One run of the small CNN, 5 and 7 epochs on 2,000 faces, against its steps and its predictions alone."""
-    from crayon_bench.plan import Options, make_plan
-    from crayon_bench.plugins import Kind, Registry
-    from crayon_bench.runner import perform
-    from crayon_bench.store import Store
+    from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.runs.perform import perform
+    from crayon_bench.runs.plan import Options, make_plan
+    from crayon_bench.store.store import Store
 
     monkeypatch.chdir(tmp_path)
     write_celeba(Path("root/celeba"), per=(1000, 110, 110))

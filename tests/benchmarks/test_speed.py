@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from crayon_bench.models import MLP
-from crayon_bench.protocol import MLPSpec, Recipe
-from crayon_bench.saliency import max_normalise
-from crayon_bench.training import fit
+from crayon_bench.networks.maps import max_normalise
+from crayon_bench.networks.mlp import MLP
+from crayon_bench.networks.specification import MLPSpec, Recipe
+from crayon_bench.networks.training import fit
 from timing import note, one_thread, ratio  # noqa: F401
 
 SHAPE, CLASSES, N = (1, 28, 28), 10, 256 * 40

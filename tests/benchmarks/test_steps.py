@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from crayon_bench.convnets import ConvNet
-from crayon_bench.protocol import CNNSpec, Recipe
-from crayon_bench.saliency import max_normalise
-from crayon_bench.training import fit
+from crayon_bench.networks.convnets import ConvNet
+from crayon_bench.networks.maps import max_normalise
+from crayon_bench.networks.specification import CNNSpec, Recipe
+from crayon_bench.networks.training import fit
 from penalties import Answers, capture, evidence
 from timing import note, one_thread, ratios  # noqa: F401
 

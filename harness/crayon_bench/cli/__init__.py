@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from crayon_bench import __version__
+from crayon_bench._version import __version__
 from crayon_bench.errors import UserError, did_you_mean, one_line
-from crayon_bench.plugins import PluginError, call_hooks, hook_failures
+from crayon_bench.plugins.hooks import call_hooks, hook_failures
+from crayon_bench.plugins.rows import PluginError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

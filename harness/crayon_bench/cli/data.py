@@ -11,9 +11,9 @@ from crayon_bench.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crayon_bench.data_files import FileReport
+    from crayon_bench.data.files import FileReport
+    from crayon_bench.data.located import Located
     from crayon_bench.dataset import Dataset, Found, LoadedData
-    from crayon_bench.located import Located
 
 
 @click.group()
@@ -28,9 +28,10 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
     """List the data sets and say which data there are: real, or a stand-in."""
     from tabulate import tabulate
 
-    from crayon_bench.data_files import default_root
+    from crayon_bench.data.files import default_root
     from crayon_bench.dataset import Source
-    from crayon_bench.plugins import Kind, PluginError, Registry
+    from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.plugins.rows import PluginError
 
     registry = Registry(plugin_files)
     rows = []
@@ -55,7 +56,7 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
 @plugin_option
 def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
     """Fetch the real files of data set NAME, verify them, and keep them."""
-    from crayon_bench.data_files import default_root, prepare
+    from crayon_bench.data.files import default_root, prepare
 
     folder = prepare(_dataset(name, plugin_files), data_root or default_root(), mirrors, _say)
     click.echo(f"{name}: ready in {folder}")
@@ -71,7 +72,7 @@ def import_data(
     name: str, path: Path, data_root: Path | None, accept_unverified: bool, plugin_files: tuple[Path, ...]
 ) -> None:
     """Copy the files of data set NAME from PATH: a folder, an archive (zip, tar) or one of the files."""
-    from crayon_bench.data_files import default_root, import_files
+    from crayon_bench.data.files import default_root, import_files
 
     folder = import_files(
         _dataset(name, plugin_files), path, data_root or default_root(), accept_unverified=accept_unverified, say=_say
@@ -88,7 +89,7 @@ def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) ->
 
     A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it.
     """
-    from crayon_bench.data_files import inspect
+    from crayon_bench.data.files import inspect
 
     located = _located(name, data_root, plugin_files)
     dataset, root = located.dataset, located.root
@@ -124,7 +125,7 @@ def _read_all(located: "Located") -> int:
 
 
 def _report_on(report: "FileReport") -> None:
-    from crayon_bench.data_files import is_published_archive
+    from crayon_bench.data.files import is_published_archive
 
     file = report.file
     state = "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
@@ -135,7 +136,7 @@ def _report_on(report: "FileReport") -> None:
         elif not report.verified:
             click.echo(f"    {report.why}")
         return
-    from crayon_bench.trees import open_tree
+    from crayon_bench.data.trees import open_tree
 
     archive = is_published_archive(report.path, file)
     members = open_tree(report.path, file.name).members
@@ -158,7 +159,7 @@ def _report_on(report: "FileReport") -> None:
 @plugin_option
 def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
     """Print the data root, or the folder of data set NAME's files in it (where they are, or would be put)."""
-    from crayon_bench.data_files import default_root, locate
+    from crayon_bench.data.files import default_root, locate
 
     if name is None:
         click.echo(data_root or default_root())
@@ -245,10 +246,10 @@ def show(
 
     Where there are more than eight groups, rows are classes. Parameters are those of the default protocol.
     """
-    from crayon_bench.contact_sheet import draw
+    from crayon_bench.data.contact_sheet import draw
     from crayon_bench.dataset import Source
-    from crayon_bench.files import write_file
-    from crayon_bench.protocol import parse_set, parse_value
+    from crayon_bench.runs.protocol import parse_set, parse_value
+    from crayon_bench.store.atomic import write_file
 
     located = _located(name, data_root, plugin_files)
     values = {}
@@ -271,8 +272,8 @@ def show(
 def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "LoadedData":
     """Load with the default protocol's parameters, changed by *values*."""
     from crayon_bench.parameters import validated
-    from crayon_bench.plan import default_protocol
-    from crayon_bench.protocol import load_protocol
+    from crayon_bench.runs.plan import default_protocol
+    from crayon_bench.runs.protocol import load_protocol
 
     table: dict[str, Any] = {}
     folder = dataset.protocols()
@@ -282,14 +283,14 @@ def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]
 
 
 def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> "Located":
-    from crayon_bench.located import locate_dataset
-    from crayon_bench.plugins import Registry
+    from crayon_bench.data.located import locate_dataset
+    from crayon_bench.plugins.registry import Registry
 
     return locate_dataset(text, Registry(plugin_files), data_root)
 
 
 def _dataset(name: str, plugin_files: tuple[Path, ...]) -> "type[Dataset]":
-    from crayon_bench.plugins import Kind, Registry
+    from crayon_bench.plugins.registry import Kind, Registry
 
     dataset: type[Dataset] = Registry(plugin_files).load(Kind.DATASET, name)
     return dataset

@@ -8,7 +8,7 @@ import click
 from crayon_bench.cli.options import data_root_option, parse_seeds, plugin_option, set_option, store_option
 
 if TYPE_CHECKING:
-    from crayon_bench.survey import Survey
+    from crayon_bench.runs.survey import Survey
 
 
 @click.group()
@@ -54,10 +54,10 @@ def stats(
     nothing is counted.
     """
     from crayon_bench.dataset import Source
-    from crayon_bench.plan import Options, make_plan
-    from crayon_bench.plugins import Kind, Registry
-    from crayon_bench.store import Store
-    from crayon_bench.survey import survey
+    from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.runs.plan import Options, make_plan
+    from crayon_bench.runs.survey import survey
+    from crayon_bench.store.store import Store
 
     registry = Registry(plugin_files)
     options = Options(
@@ -89,7 +89,7 @@ def stats(
 def _print(found: "Survey", dataset: str) -> None:
     from tabulate import tabulate
 
-    from crayon_bench.survey import ANSWERS, QUANTILES
+    from crayon_bench.runs.survey import ANSWERS, QUANTILES
 
     names = [answer.name.lower() for answer in ANSWERS]
     click.echo(f"{dataset}, seed {found.seed}")

@@ -9,7 +9,7 @@ from crayon_bench.cli.options import plugin_option
 from crayon_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from crayon_bench.plugins import Kind, Registry
+    from crayon_bench.plugins.registry import Kind, Registry
 
 
 @click.group()
@@ -24,7 +24,7 @@ def list_plugins(plugin_files: tuple[Path, ...], load: bool) -> None:
     """List all plugins. Nothing is imported, unless --load is given; what cannot work is shown as broken."""
     from tabulate import tabulate
 
-    from crayon_bench.plugins import Registry
+    from crayon_bench.plugins.registry import Registry
 
     rows = [
         (row.kind, row.name, row.package, f"broken: {row.error}" if row.error else "ok", row.target)
@@ -38,7 +38,7 @@ def list_plugins(plugin_files: tuple[Path, ...], load: bool) -> None:
 @plugin_option
 def info(name: str, plugin_files: tuple[Path, ...]) -> None:
     """Describe the plugin NAME: what it does, what it asks for, its parameters with units and ranges."""
-    from crayon_bench.plugins import Registry
+    from crayon_bench.plugins.registry import Registry
 
     registry = Registry(plugin_files)
     for kind in _kinds_of(name, registry):
@@ -54,7 +54,7 @@ def check(name: str, plugin_files: tuple[Path, ...], verbose: bool) -> int:
 
     One line per check. Exit code: 0 if none failed, 1 if one did.
     """
-    from crayon_bench.plugins import Kind, Registry
+    from crayon_bench.plugins.registry import Kind, Registry
 
     registry = Registry(plugin_files)
     kinds = _kinds_of(name, registry)
@@ -82,8 +82,8 @@ def new(kind: str, name: str, output: Path) -> None:
 
     Nothing is overwritten.
     """
-    from crayon_bench.plugins import Kind
-    from crayon_bench.scaffold import write_package
+    from crayon_bench.plugins.registry import Kind
+    from crayon_bench.plugins.scaffold import write_package
 
     folder = write_package(Kind(kind), name, output)
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
@@ -94,7 +94,7 @@ def new(kind: str, name: str, output: Path) -> None:
 
 
 def _kinds_of(name: str, registry: "Registry") -> "list[Kind]":
-    from crayon_bench.plugins import Kind
+    from crayon_bench.plugins.registry import Kind
 
     kinds = [kind for kind in Kind if name in registry.names(kind)]
     if not kinds:

@@ -15,11 +15,12 @@ from crayon_bench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from crayon_bench.limits import Limits
-    from crayon_bench.plan import Plan, Rerun, RunRequest
-    from crayon_bench.plugins import Registry
-    from crayon_bench.records import Record
-    from crayon_bench.store import Store
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.limits import Limits
+    from crayon_bench.runs.plan import Plan, Rerun
+    from crayon_bench.store.records import Record
+    from crayon_bench.store.request import RunRequest
+    from crayon_bench.store.store import Store
 
 
 class _Run(click.Command):
@@ -80,10 +81,11 @@ def _chosen(args: list[str]) -> str:
 @store_option
 @click.option(
     "--executor",
-    default="serial",
+    default="auto",
     show_default=True,
     metavar="NAME",
-    help="Where runs are carried out; see: crayon-bench plugins list. Its parameters (crayon-bench plugins info NAME)"
+    help="Where runs are carried out; see: crayon-bench plugins list. auto: processes, if there is work for several."
+    " An executor's parameters (crayon-bench plugins info NAME)"
     " are options: --NAME-PARAMETER VALUE.",
 )
 @click.option(
@@ -190,10 +192,11 @@ def run(
     from crayon_bench.budget import Budget
     from crayon_bench.dataset import Source
     from crayon_bench.parameters import validated
-    from crayon_bench.plan import Options, Rerun, make_plan, split_plan
-    from crayon_bench.plugins import Kind, Registry, call_hooks, guarded
-    from crayon_bench.protocol import parse_value
-    from crayon_bench.store import Store
+    from crayon_bench.plugins.hooks import call_hooks
+    from crayon_bench.plugins.registry import Kind, Registry, guarded
+    from crayon_bench.runs.plan import Options, Rerun, make_plan, split_plan
+    from crayon_bench.runs.protocol import parse_value
+    from crayon_bench.store.store import Store
 
     registry = Registry(plugin_files)
     names = registry.names(Kind.METHOD) if methods.strip() == "all" else split_names(methods, "--methods")
@@ -226,14 +229,14 @@ def run(
         return 1 if plan.problems or registry.file_errors else 0
 
     if device == "cuda" and not carrier.elsewhere:
-        from crayon_bench.runner import resolve_device
+        from crayon_bench.runs.environment import resolve_device
 
         resolve_device(device)  # before anything is written
     kept = Store.create(store)
     done, left = split_plan(plan, kept, Rerun(rerun))
     records = list(done)
     if left:
-        from crayon_bench.runner import sweep
+        from crayon_bench.runs.sweep import sweep
 
         call_hooks("sweep_started", requests=left, done=len(done), quiet=quiet)
         try:
@@ -250,7 +253,7 @@ def _limits(seconds: float | None, mebibytes: int | None) -> "Limits":
     import signal
 
     from crayon_bench.errors import UserError
-    from crayon_bench.limits import Limits, memory
+    from crayon_bench.runs.limits import Limits, memory
 
     if seconds is not None and not math.isfinite(seconds):  # click's range lets nan pass
         raise UserError(f"--time-limit {seconds}: expected a number of seconds")
@@ -279,7 +282,7 @@ def _tell(plan: "Plan", registry: "Registry", quiet: bool) -> None:
 def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
     from tabulate import tabulate
 
-    from crayon_bench.plan import split_plan
+    from crayon_bench.runs.plan import split_plan
 
     done, left = split_plan(plan, store, rerun)
     known = {record.key: record.status.value for record in done}
@@ -303,7 +306,7 @@ def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
 def _summary(plan: "Plan", records: "list[Record]", store: "Store", quiet: bool) -> int:
     from collections import Counter
 
-    from crayon_bench.records import Status
+    from crayon_bench.store.records import Status
 
     failed = [record for record in records if record.status is Status.FAILED]
     for record in failed:

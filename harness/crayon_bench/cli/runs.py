@@ -10,10 +10,10 @@ from crayon_bench.cli.options import data_root_option, plugin_option, store_opti
 from crayon_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from crayon_bench.again import Inputs
-    from crayon_bench.plugins import Registry
-    from crayon_bench.records import Record
-    from crayon_bench.store import Store
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.again import Inputs
+    from crayon_bench.store.records import Record
+    from crayon_bench.store.store import Store
 
 
 @click.group()
@@ -28,7 +28,7 @@ def list_runs(store: Path, form: str) -> None:
     """List the runs in a store."""
     from tabulate import tabulate
 
-    from crayon_bench.store import Store
+    from crayon_bench.store.store import Store
 
     records = Store.open(store).records()
     if form == "json":
@@ -60,7 +60,7 @@ def list_runs(store: Path, form: str) -> None:
 @click.option("--log", is_flag=True, help="Show the run's log instead.")
 def show(run: str, store: Path, log: bool) -> None:
     """Show the record of RUN as JSON."""
-    from crayon_bench.store import Store
+    from crayon_bench.store.store import Store
 
     kept = Store.open(store)
     record = _one(kept, run)
@@ -74,7 +74,7 @@ def prune(store: Path, yes: bool) -> None:
     """Delete what no record needs: artifacts that none names, and what is unfinished or set aside."""
     import shutil
 
-    from crayon_bench.store import Store
+    from crayon_bench.store.store import Store
 
     kept = Store.open(store)
     with kept.in_use(alone=True):
@@ -120,10 +120,10 @@ def export(
     The weights are those that run --keep-models kept. If there are none, the run is carried out again, from the same
     inputs, and its model is written only if it predicts what the record's did. The other options are for that case.
     """
-    from crayon_bench.again import Inputs
-    from crayon_bench.plugins import Registry
-    from crayon_bench.records import Status
-    from crayon_bench.store import Store
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.again import Inputs
+    from crayon_bench.store.records import Status
+    from crayon_bench.store.store import Store
 
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: expected a file NAME.safetensors")
@@ -144,10 +144,10 @@ def _write_model(
 ) -> None:
     from tempfile import TemporaryDirectory
 
-    from crayon_bench.again import carry_out_again, count_right, predictions
-    from crayon_bench.card import card
-    from crayon_bench.exported import read_metadata
-    from crayon_bench.files import write_file
+    from crayon_bench.networks.card import card
+    from crayon_bench.networks.exported import read_metadata
+    from crayon_bench.runs.again import carry_out_again, count_right, predictions
+    from crayon_bench.store.atomic import write_file
 
     right, total = count_right(predictions(store, record))
     if store.has_model(record):
@@ -176,8 +176,8 @@ def diff(first: str, second: str, store: Path) -> None:
     """Show in which coordinates, and in which results, two runs differ."""
     from tabulate import tabulate
 
-    from crayon_bench.records import differences
-    from crayon_bench.store import Store
+    from crayon_bench.store.records import differences
+    from crayon_bench.store.store import Store
 
     kept = Store.open(store)
     a, b = _one(kept, first), _one(kept, second)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crayon_bench.errors import did_you_mean
-from crayon_bench.plugins import Kind, kind_of
+from crayon_bench.plugins.registry import Kind, kind_of
 from crayon_bench.testing.tiny import TinyOracle, TinySet
 from crayon_bench.testing.trial import CheckSkipped, Trial, try_method
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from crayon_bench.parameters import Parameters
-from crayon_bench.plugins import Kind, PluginError, Registry, kind_of
+from crayon_bench import Parameters
+from crayon_bench.plugins.registry import Kind, Registry, kind_of
+from crayon_bench.plugins.rows import PluginError
 
 SECONDS = 30.0
 """How long one trial on the tiny set may take: CPU time, since on a busy machine the clock says little."""

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from crayon_bench.data_files import default_root
-from crayon_bench.dataset import Dataset, Found, LoadedData, Source, Split
-from crayon_bench.errors import GuardError, UserError
-from crayon_bench.feedback import FeedbackKind
+from crayon_bench import Dataset, FeedbackKind, Found, GuardError, LoadedData, Parameters, Source, Split, UserError
+from crayon_bench.data.files import default_root
 from crayon_bench.guard import method_running
-from crayon_bench.parameters import Parameters, validated
-from crayon_bench.plan import default_protocol
-from crayon_bench.protocol import load_protocol
+from crayon_bench.parameters import validated
+from crayon_bench.runs.plan import default_protocol
+from crayon_bench.runs.protocol import load_protocol
 from crayon_bench.testing import common
 from crayon_bench.testing.common import check_metadata, check_unknown_parameter_rejected, is_reason
 from crayon_bench.testing.tiny import digest_of

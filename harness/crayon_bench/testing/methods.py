@@ -7,24 +7,21 @@ from typing import Any
 
 import torch
 
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.method import Job, Method, Setting
-from crayon_bench.plan import skip_of
-from crayon_bench.plugins import PluginError, guarded
-from crayon_bench.protocol import load_protocol
-from crayon_bench.records import Status
+from crayon_bench import FeedbackKind, Job, Method, Setting, Status
+from crayon_bench.plugins.registry import guarded
+from crayon_bench.plugins.rows import PluginError
+from crayon_bench.runs.plan import skip_of
+from crayon_bench.runs.protocol import load_protocol
 from crayon_bench.testing import common
 from crayon_bench.testing.common import check_metadata, check_unknown_parameter_rejected, is_reason
 from crayon_bench.testing.tiny import NETWORKS, Case, TinySet
 from crayon_bench.testing.trial import (
-    CheckSkipped,
     Trial,
     global_state_kept,
     networks_for,
     pickles_noted,
     plain_trial,
     try_method,
-    try_together,
 )
 
 
@@ -133,20 +130,9 @@ def check_skip_gives_reason(method: type[Method]) -> None:
                 assert reason, f"skip() gives no reason {where}, though it asks; extend super().skip(setting)"
 
 
-def check_seeds_together_as_alone(method: type[Method]) -> None:
-    """A stackable method trains two seeds at once, to the same bits as one by one."""
-    if networks_for(method)["mlp"] is not None:
-        raise CheckSkipped("it does not apply to the MLP, and nothing else is stacked")
-    alone = [try_method(method, network="mlp", seed=seed).require() for seed in (0, 1)]
-    together = try_together(method, (0, 1))
-    for seed, one, other in zip((0, 1), alone, together, strict=True):
-        assert other.record.stacked == 2, other.log.splitlines()[0]
-        assert one.predictions == other.predictions, f"seed {seed} predicts otherwise in company than alone"
-
-
 def checks_of(method: type[Method]) -> list[Any]:
     """Return the checks that concern *method*."""
-    checks = [
+    return [
         check_metadata,
         check_unknown_parameter_rejected,
         check_fits_tiny_set,
@@ -161,7 +147,6 @@ def checks_of(method: type[Method]) -> list[Any]:
         check_batch_of_one,
         check_skip_gives_reason,
     ]
-    return [*checks, check_seeds_together_as_alone] if method.stackable else checks
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crayon_bench.errors import MetricError
-from crayon_bench.metric import Direction, Metric, Predictions
+from crayon_bench import Direction, Metric, MetricError, Predictions
 from crayon_bench.testing import common
 from crayon_bench.testing.common import check_metadata
 from crayon_bench.testing.trial import CheckSkipped, global_state_kept, pickles_noted

@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from crayon_bench.dataset import LoadedData
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.oracle import (
+from crayon_bench import (
+    FeedbackKind,
     FeedbackOracle,
+    LoadedData,
     MeteredOracle,
     Patches,
-    Receipt,
     Situation,
+    Verdict,
     Verdicts,
-    close_ledger,
-    open_ledger,
+    derive_seed,
 )
-from crayon_bench.seeds import derive_seed
+from crayon_bench.ledger.metered import Receipt, close_ledger, open_ledger
 from crayon_bench.testing import common
 from crayon_bench.testing.common import check_metadata, check_unknown_parameter_rejected, is_reason
 from crayon_bench.testing.tiny import SIZE, Case, TinyParameters, TinySet, digest_of

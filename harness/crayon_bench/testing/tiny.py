@@ -18,10 +18,24 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from crayon_bench.dataset import Dataset, Evidence, Found, LoadedData, Source, Split
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.oracle import Bools, Boxes, FeedbackOracle, Floats, Groups, Ints, Masks, Patches, Verdicts
-from crayon_bench.parameters import Parameters
+from crayon_bench import (
+    Boxes,
+    Dataset,
+    Evidence,
+    FeedbackKind,
+    FeedbackOracle,
+    Found,
+    Groups,
+    LoadedData,
+    Masks,
+    Parameters,
+    Patches,
+    Source,
+    Split,
+    Verdict,
+    Verdicts,
+)
+from crayon_bench.oracle import Bools, Floats, Ints
 
 NETWORKS = ("mlp", "small-cnn")
 """Protocols of the tiny set, each with the network of that name."""

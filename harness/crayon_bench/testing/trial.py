@@ -21,20 +21,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from crayon_bench.dataset import Source
-from crayon_bench.feedback import FeedbackKind
+from crayon_bench import FeedbackKind, FeedbackOracle, Job, Method, Record, RunRequest, Source, Status
 from crayon_bench.guard import refused
-from crayon_bench.limits import Limits
-from crayon_bench.method import Job, Method
-from crayon_bench.oracle import FeedbackOracle
-from crayon_bench.plan import Options, RunRequest, make_plan
-from crayon_bench.plugins import Kind, Registry
-from crayon_bench.records import Record, Status
-from crayon_bench.runner import perform
-from crayon_bench.store import Store
+from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.runs.limits import Limits
+from crayon_bench.runs.perform import perform
+from crayon_bench.runs.plan import Options, make_plan
+from crayon_bench.store.store import Store
 from crayon_bench.testing import common
 from crayon_bench.testing.tiny import NETWORKS, Case, TinyOracle, TinySet, Watch
-from crayon_bench.together import perform_together, put_together
 
 Around = Callable[[Job], AbstractContextManager[object]]
 """Makes what :meth:`Method.refine` is called in."""
@@ -90,19 +85,6 @@ def try_method(
 def plain_trial(method: type[Method]) -> Trial:
     """Return one trial without anything special, which several checks look at."""
     return try_method(method)
-
-
-def try_together(method: type[Method], seeds: Sequence[int]) -> list[Trial]:
-    """Run several seeds of *method* as one group, as ``crayon-bench run`` does, with the MLP."""
-    watch = Watch()
-    requests, registry = plan_of(method, "mlp", seeds, watch)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store.create(Path(folder))
-        (unit,) = put_together(requests, registry, workers=1)
-        with _few_collected():
-            perform_together(unit, store, registry, _limits())
-        records = [store.find(request.coordinates, request.key) for request in requests]
-        return [_trial(store, record, watch, Counter()) for record in records if record is not None]
 
 
 def plan_of(

@@ -35,8 +35,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from crayon_bench.errors import UserError
-from crayon_bench.files import read_json, write_file
+from crayon_bench import UserError
+from crayon_bench.store.atomic import read_json, write_file
 
 SCHEMA = 1
 
@@ -165,9 +165,9 @@ class Manifest(BaseModel):
     """What is asked in one task, written once.
 
     dataset: the data set's coordinates, as in a record: name, source and content hash at least. protocol, seed, model:
-    of the original model, *model* as :func:`crayon_bench.models.state_hash` has it; None where no model is needed.
-    maps: kind of maps, ``logit`` or ``contrast``. patches, radius: how neurons are shown. image_size: height and
-    width in pixels. questions: (id, hash of what is shown), in the data set's order.
+    of the original model, *model* as :func:`crayon_bench.networks.classifier.state_hash` has it; None where no model
+    is needed. maps: kind of maps, ``logit`` or ``contrast``. patches, radius: how neurons are shown. image_size:
+    height and width in pixels. questions: (id, hash of what is shown), in the data set's order.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.errors import UserError, one_line
+from crayon_bench import UserError
+from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.agreement import Agreement
@@ -31,7 +32,7 @@ def export(answers: Path, form: str, output: Path) -> None:
     One row for each annotator and question; what was undone is not in it. The answer is yes, no, maybe or skip, a box
     as top, left, bottom and right in pixels, or the path of a mask in DIR.
     """
-    from crayon_bench.files import write_file
+    from crayon_bench.store.atomic import write_file
     from crayon_bench_plugins.annotation.answers import Answers
     from crayon_bench_plugins.annotation.tables import rows_of, to_csv, to_parquet
 

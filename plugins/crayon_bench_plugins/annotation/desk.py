@@ -18,8 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from crayon_bench.errors import UserError
-from crayon_bench.seeds import derive_seed
+from crayon_bench import UserError, derive_seed
 from crayon_bench_plugins.annotation.answers import (
     SKIP,
     Answer,

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from crayon_bench.errors import UserError, one_line
+from crayon_bench import UserError
+from crayon_bench.errors import one_line
 from crayon_bench_plugins.annotation.answers import check_name
 
 Message = MutableMapping[str, Any]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from crayon_bench.hookspecs import hookimpl
+from crayon_bench.plugins.hookspecs import hookimpl
 
 
 @hookimpl

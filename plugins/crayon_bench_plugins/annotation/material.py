@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench.oracle import Patches
+from crayon_bench import Patches
 from crayon_bench_plugins.annotation.answers import Manifest, Task, image_hash, map_hash, neuron_id, patches_hash
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crayon_bench.errors import UserError
-from crayon_bench.files import write_file
+from crayon_bench import UserError
+from crayon_bench.store.atomic import write_file
 from crayon_bench_plugins.annotation.answers import Answers, Event, History, Manifest, Task, is_word, replay, to_line
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from crayon_bench.dataset import Source
-from crayon_bench.errors import UserError
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.models import state_hash
-from crayon_bench.oracle import close_ledger
-from crayon_bench.parameters import Parameters
-from crayon_bench.plan import Options, RunRequest, make_plan
-from crayon_bench.plugins import Kind, Registry, call_hooks
-from crayon_bench.runner import Run, UsersMistakeError, isolated, load_data, prepare
-from crayon_bench.store import Store
-from crayon_bench.training import predict
+from crayon_bench import FeedbackKind, Parameters, RunRequest, Source, UserError, predict
+from crayon_bench.ledger.metered import close_ledger
+from crayon_bench.networks.classifier import state_hash
+from crayon_bench.plugins.hooks import call_hooks
+from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.runs.isolation import isolated
+from crayon_bench.runs.loading import load_data
+from crayon_bench.runs.plan import Options, make_plan
+from crayon_bench.runs.prepared import prepare
+from crayon_bench.runs.run import Run, UsersMistakeError
+from crayon_bench.store.store import Store
 from crayon_bench_plugins.annotation.answers import Task
 from crayon_bench_plugins.annotation.material import Material
 
@@ -40,7 +40,7 @@ def gather(task: Task, options: Options, registry: Registry, store: Store, say: 
     request = plan.requests[0]
     call_hooks("sweep_started", requests=[request], done=0, quiet=False)  # shows how the original model gets on
     try:
-        with isolated(request):
+        with isolated(request, {}):
             if not task.judged:
                 return _plain(task, request, registry)
             return _of_model(task, request, plan.requests, registry, store, say)

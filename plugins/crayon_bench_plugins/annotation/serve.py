@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from crayon_bench import UserError
 from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, set_option, store_option
-from crayon_bench.errors import UserError, one_line
+from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.answers import Answers, Task
@@ -117,10 +118,10 @@ def serve(
 
     annotator = None if annotator is None else check_name(annotator)
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
-        from crayon_bench.dataset import Source
-        from crayon_bench.plan import Options
-        from crayon_bench.plugins import Kind, Registry
-        from crayon_bench.store import Store
+        from crayon_bench import Source
+        from crayon_bench.plugins.registry import Kind, Registry
+        from crayon_bench.runs.plan import Options
+        from crayon_bench.store.store import Store
         from crayon_bench_plugins.annotation.answers import Answers, Task
         from crayon_bench_plugins.annotation.desk import Desk
         from crayon_bench_plugins.annotation.doors import Keys

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from crayon_bench.errors import UserError, one_line
+from crayon_bench import UserError
+from crayon_bench.errors import one_line
 from crayon_bench_plugins.annotation.agreement import agreement as measure
 from crayon_bench_plugins.annotation.answers import (
     WORDS,

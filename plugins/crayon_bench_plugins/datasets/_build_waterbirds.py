@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crayon_bench.errors import UserError
-from crayon_bench.image_cache import open_picture
-from crayon_bench.preparing import Preparing, in_threads
+from crayon_bench import UserError
+from crayon_bench.data.image_cache import open_picture
+from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench_plugins.datasets.waterbirds import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS, SPLITS
 
 WATERBIRDS = (

@@ -17,13 +17,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from crayon_bench.data_files import inspect, open_plain, unverified
-from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Pretrained, Source, Split
-from crayon_bench.errors import UserError
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.image_cache import decoded, open_picture
-from crayon_bench.parameters import Parameters
-from crayon_bench.trees import Tree, digest_of, open_tree
+from crayon_bench import (
+    DataFile,
+    Dataset,
+    Evidence,
+    FeedbackKind,
+    Found,
+    LoadedData,
+    Parameters,
+    Pretrained,
+    Source,
+    Split,
+    UserError,
+)
+from crayon_bench.data.files import inspect, open_plain, unverified
+from crayon_bench.data.image_cache import decoded, open_picture
+from crayon_bench.data.trees import Tree, digest_of, open_tree
 
 WIDTH, HEIGHT = 178, 218
 """The aligned frame, in pixels, in which the mouth box is given."""

@@ -15,11 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from crayon_bench.data_files import inspect, open_plain, unverified
-from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Source, Split
-from crayon_bench.errors import UserError
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.parameters import Parameters
+from crayon_bench import (
+    DataFile,
+    Dataset,
+    Evidence,
+    FeedbackKind,
+    Found,
+    LoadedData,
+    Parameters,
+    Source,
+    Split,
+    UserError,
+)
+from crayon_bench.data.files import inspect, open_plain, unverified
 
 SIZE = 28
 PATCH = 4

@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, model_validator
 
-from crayon_bench.dataset import Dataset, Evidence, Found, LoadedData, Source, Split
-from crayon_bench.errors import UserError, did_you_mean, one_line
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.files import read_json, write_file
-from crayon_bench.image_cache import decoded, open_mask, open_picture, picture_size
-from crayon_bench.parameters import Parameters
-from crayon_bench.preparing import Preparing, in_threads
-from crayon_bench.trees import LARGEST, cache_root
+from crayon_bench import Dataset, Evidence, FeedbackKind, Found, LoadedData, Parameters, Source, Split, UserError
+from crayon_bench.data.image_cache import decoded, open_mask, open_picture, picture_size
+from crayon_bench.data.preparing import Preparing, in_threads
+from crayon_bench.data.trees import LARGEST, cache_root
+from crayon_bench.errors import did_you_mean, one_line
+from crayon_bench.store.atomic import read_json, write_file
 from crayon_bench_plugins.datasets._masks import tight_boxes
 
 LIST = "metadata.csv"

@@ -4,11 +4,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from crayon_bench.hookspecs import hookimpl
+from crayon_bench.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from crayon_bench.plan import RunRequest
-    from crayon_bench.records import Record
+    from crayon_bench.store.records import Record
+    from crayon_bench.store.request import RunRequest
 
 _EVERY = 20.0
 """Seconds between plain lines about the same run."""

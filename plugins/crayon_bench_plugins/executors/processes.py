@@ -6,15 +6,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from crayon_bench.executor import Answer, Executor, Perform, answer
-from crayon_bench.plan import RunRequest
-from crayon_bench.records import Record, Status
+from crayon_bench import Answer, Executor, Perform, Record, RunRequest, Status, answer
 
 _PATIENCE = 10.0
 """Seconds that a worker has to write its "interrupted" record."""
@@ -23,11 +23,13 @@ _PATIENCE = 10.0
 class ProcessesExecutor(Executor):
     """Carries runs out in worker processes, each of which does many.
 
-    A worker that dies costs the run in hand: seeds that were trained together are tried one by one, a single run once
-    more, and then it has failed. A worker whose run failed is replaced, so that nothing is left of it.
+    A worker that dies costs the run in hand, which is tried once more, and then it has failed. A worker whose run
+    failed is replaced, so that nothing is left of it.
 
     The number of threads of a run belongs to the protocol, because it changes the last bits of a sum. So the CPUs are
-    shared out by the number of workers: by default as many as CPUs allow, with a GPU one for each.
+    shared out by the number of workers: by default as many as CPUs and memory allow, with a GPU one for each.
+
+    Workers do not import the script that started the sweep, which therefore needs no ``if __name__ == "__main__"``.
     """
 
     name = "processes"
@@ -38,7 +40,7 @@ class ProcessesExecutor(Executor):
         threads = max((int(request.coordinates["protocol"]["threads"]) for request in requests), default=1)
         gpus, cpus = _gpus(requests), _cpus()
         if self.workers is None:
-            self.workers = len(gpus) or max(1, cpus // threads)
+            self.workers = len(gpus) or max(1, min(cpus // threads, _room()))
         elif not gpus and self.workers * threads > max(cpus, threads):
             much = f"{self.workers} × {threads} threads are more than the {cpus} CPUs here; runs will be slow"
             print(f"Warning: --workers {self.workers}: {much}", file=sys.stderr)
@@ -58,9 +60,11 @@ class ProcessesExecutor(Executor):
                 busy = [worker for worker in workers if worker.request]
                 ready = wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)])
                 for worker in [w for w in busy if w.pipe in ready or w.process.sentinel in ready]:
-                    again, records = worker.end()
-                    waiting.extendleft(reversed(again))
-                    yield from records
+                    ended = worker.end()
+                    if isinstance(ended, RunRequest):
+                        waiting.appendleft(ended)
+                    else:
+                        yield ended
         finally:
             _stop(workers)
 
@@ -80,7 +84,8 @@ class _Worker:
         spawn = get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=_work, args=(theirs, self.perform, self.gpu), daemon=True)
-        self.process.start()
+        with _no_main():
+            self.process.start()
         theirs.close()  # so that its end is noticed here
         self.started = True
 
@@ -92,8 +97,8 @@ class _Worker:
         with suppress(OSError):  # dead already: end() will see
             self.pipe.send(request)
 
-    def end(self) -> tuple[list[RunRequest], list[Record]]:
-        """Take what the worker sent, or note that it died. Return what to carry out again, and records."""
+    def end(self) -> RunRequest | Record:
+        """Take what the worker sent, or note that it died. Return the record, or what to carry out again."""
         request, self.request = self.request, None
         assert request is not None
         try:
@@ -105,15 +110,26 @@ class _Worker:
             found = self.perform.lost(request, f"its worker {_how(self.process.exitcode)}")
             self._retire()
             return found
-        records = sent.open()
-        if any(record.status is Status.FAILED for record in records):
+        record = sent.open()
+        if record.status is Status.FAILED:
             self._retire()
-        return [], records
+        return record
 
     def _retire(self) -> None:
         self.pipe.close()
         _end(self.process)
         self.started = False
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Inside, a process that is spawned does not begin by importing the user's script: it would run it once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _stop(workers: list[_Worker]) -> None:
@@ -173,6 +189,19 @@ def _how(code: int | None) -> str:
 
 def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_OF_A_RUN = 2 << 30
+"""Bytes of memory that a run may need: the full CelebA took 1.75 GiB, real DecoyMNIST 1.2."""
+
+
+def _room() -> int:
+    """Return how many runs the free memory holds; as many as one likes where the system does not tell."""
+    with suppress(OSError):  # Linux only
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024 // _OF_A_RUN
+    return sys.maxsize
 
 
 def _gpus(requests: Sequence[RunRequest]) -> list[str]:

@@ -10,10 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from crayon_bench import Parameters, UserError
-from crayon_bench.executor import Executor, Perform, answer
-from crayon_bench.plan import RunRequest
-from crayon_bench.records import Record
+from crayon_bench import Answer, Executor, Parameters, Perform, Record, RunRequest, UserError, answer
 
 _PATIENCE = 10.0
 """Seconds that workers have to write their "interrupted" records."""
@@ -98,10 +95,12 @@ class RayExecutor(Executor):
                 ready, _ = ray.wait(list(running), timeout=1.0)  # so that Ctrl-C is heard
                 for reference in ready:
                     request = running[reference]
-                    again, records = _collect(reference, request, perform)
+                    ended = _collect(reference, request, perform)
                     del running[reference]
-                    waiting.extendleft(reversed(again))
-                    yield from records
+                    if isinstance(ended, RunRequest):
+                        waiting.appendleft(ended)
+                    else:
+                        yield ended
         finally:
             _stop(running, perform)
             if self._connected:
@@ -111,7 +110,7 @@ class RayExecutor(Executor):
         import ray
 
         needs = _needs(request, self.parameters.gpus)
-        # Ray's own retries would not split seeds that are trained together, and would hide how often it was tried.
+        # Ray's own retries would hide how often a run was tried.
         task = ray.remote(num_cpus=needs["CPU"], num_gpus=needs.get("GPU", 0), max_retries=0)(answer)
         return task.remote(perform, request)
 
@@ -121,12 +120,13 @@ def _needs(request: RunRequest, gpus: float) -> dict[str, float]:
     return {**cpus, "GPU": gpus} if request.device == "cuda" else cpus
 
 
-def _collect(reference: Any, request: RunRequest, perform: Perform) -> tuple[list[RunRequest], list[Record]]:
+def _collect(reference: Any, request: RunRequest, perform: Perform) -> RunRequest | Record:
     import ray
     from ray import exceptions
 
     try:
-        return [], ray.get(reference).open()
+        sent: Answer = ray.get(reference)
+        return sent.open()
     except exceptions.LocalRayletDiedError:
         raise UserError("executor 'ray': Ray on this machine is gone", "the same command continues") from None
     except (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.OwnerDiedError):

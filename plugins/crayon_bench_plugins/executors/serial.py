@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from crayon_bench.errors import UserError
-from crayon_bench.executor import Executor, Perform
-from crayon_bench.plan import RunRequest
-from crayon_bench.records import Record
+from crayon_bench import Executor, Perform, Record, RunRequest, UserError
 
 
 class SerialExecutor(Executor):
@@ -30,4 +27,4 @@ class SerialExecutor(Executor):
     def execute(self, requests: Sequence[RunRequest], perform: Perform) -> Iterator[Record]:
         """Perform each request in turn."""
         for request in requests:
-            yield from perform(request)
+            yield perform(request)

@@ -12,10 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from crayon_bench import Parameters, UserError
-from crayon_bench.executor import Answer, Executor, Perform, answer
-from crayon_bench.plan import RunRequest
-from crayon_bench.records import Record
+from crayon_bench import Answer, Executor, Parameters, Perform, Record, RunRequest, UserError, answer
 
 _PATIENCE = 10.0
 """Seconds that jobs have to write their "interrupted" records."""
@@ -74,10 +71,12 @@ class SlurmExecutor(Executor):
                 if not over:
                     time.sleep(pause)
                 for job, request in over:
-                    again, records = _collect(job, request, perform)
+                    ended = _collect(job, request, perform)
                     running.remove((job, request))
-                    waiting.extendleft(reversed(again))
-                    yield from records
+                    if isinstance(ended, RunRequest):
+                        waiting.appendleft(ended)
+                    else:
+                        yield ended
         finally:
             _stop(running, perform, local=self.parameters.cluster == "local")
 
@@ -126,7 +125,7 @@ def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _collect(job: Any, request: RunRequest, perform: Perform) -> tuple[list[RunRequest], list[Record]]:
+def _collect(job: Any, request: RunRequest, perform: Perform) -> RunRequest | Record:
     import submitit
 
     try:
@@ -136,7 +135,7 @@ def _collect(job: Any, request: RunRequest, perform: Perform) -> tuple[list[RunR
     except submitit.core.utils.FailedJobError as error:
         lines = str(error).strip().splitlines() or ["no reason given"]
         return perform.lost(request, f"its job {job.job_id} failed: {lines[-1]}")
-    return [], sent.open()
+    return sent.open()
 
 
 def _stop(running: list[tuple[Any, RunRequest]], perform: Perform, *, local: bool) -> None:

@@ -7,12 +7,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.grids import boxes_to_grid, to_grid
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier, Forward
-from crayon_bench.parameters import Parameters as AnyParameters
-from crayon_bench.training import Batch
+from crayon_bench import (
+    Batch,
+    Classifier,
+    FeedbackKind,
+    Forward,
+    Job,
+    Method,
+    Verdict,
+    boxes_to_grid,
+    max_normalise,
+    to_grid,
+)
+from crayon_bench import Parameters as AnyParameters
 
 
 class CrayonAttentionParameters(AnyParameters):
@@ -89,7 +96,6 @@ class CrayonAttention(Method):
     source = "CRAYON paper, §3.2"
     version = 2
     asks = (FeedbackKind.MAP_VERDICT,)
-    stackable = True
     Parameters = CrayonAttentionParameters
 
     def questions(self, parameters: AnyParameters) -> tuple[FeedbackKind, ...]:
@@ -138,7 +144,8 @@ def steer(job: Job, parameters: CrayonAttentionParameters) -> Classifier:
         weight = weight + gamma[:, None, None] * (1 - S)
 
     def penalty(forward: Forward, batch: Batch) -> Tensor:
-        return forward.peak_sum(batch.labels, batch["weight"], job.count_dead)  # Σ_hw M′ · weight
+        M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
+        return (M_ * batch["weight"]).sum((-2, -1))
 
     return job.fit(penalty, {"weight": weight})
 

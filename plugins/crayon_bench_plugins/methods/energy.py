@@ -4,12 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.grids import upsampling
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier, Forward
-from crayon_bench.parameters import Parameters
-from crayon_bench.training import Batch
+from crayon_bench import Batch, Classifier, FeedbackKind, Forward, Job, Method, Parameters, upsampling
 
 
 class EnergyParameters(Parameters):
@@ -41,7 +36,6 @@ class EnergyLoss(Method):
     summary = "bounding boxes, inside which attention is kept"
     source = "Rao et al. 2023"
     asks = (FeedbackKind.BOX,)
-    stackable = True
     Parameters = EnergyParameters
 
     def refine(self, job: Job) -> Classifier:
@@ -63,8 +57,11 @@ class EnergyLoss(Method):
         answered = torch.from_numpy(boxes.answered).to(job.device)
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            share, dead = forward.share_of(batch.labels, batch["inside"], everywhere)
+            A = forward.saliency(batch.labels)
+            total = (A * everywhere).sum((-2, -1))
+            dead = total <= 0
             job.count_dead(dead)
+            share = (A * batch["inside"]).sum((-2, -1)) / total.masked_fill(dead, torch.inf)
             return parameters.lambda_ * (1 - share) * (batch["answered"] & ~dead)
 
         return job.fit(penalty, {"inside": inside, "answered": answered})

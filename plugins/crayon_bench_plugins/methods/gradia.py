@@ -5,13 +5,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.grids import blur, to_grid
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier, Forward
-from crayon_bench.parameters import Parameters
-from crayon_bench.saliency import min_max_normalise
-from crayon_bench.training import Batch, cross_entropy, predict
+from crayon_bench import (
+    Batch,
+    Classifier,
+    FeedbackKind,
+    Forward,
+    Job,
+    Method,
+    Parameters,
+    Verdict,
+    blur,
+    cross_entropy,
+    min_max_normalise,
+    predict,
+    to_grid,
+)
 
 
 class GradIAParameters(Parameters):

@@ -1,7 +1,6 @@
 """Original: the model before any mitigation."""
 
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier
+from crayon_bench import Classifier, Job, Method
 
 
 class Original(Method):
@@ -13,7 +12,6 @@ class Original(Method):
     source = "CRAYON paper, §4.2"
     trains = False
     baseline = True
-    stackable = True
 
     def refine(self, job: Job) -> Classifier:
         """Return the original model unchanged."""

@@ -4,10 +4,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier
-from crayon_bench.parameters import Parameters as AnyParameters
+from crayon_bench import Classifier, FeedbackKind, Job, Method, Verdict
+from crayon_bench import Parameters as AnyParameters
 from crayon_bench_plugins.methods.crayon_attention import CrayonAttentionParameters, steer, with_extra
 
 

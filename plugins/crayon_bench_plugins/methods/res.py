@@ -4,13 +4,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.grids import ask_masks, blur
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier, Forward
-from crayon_bench.parameters import Parameters
-from crayon_bench.saliency import min_max_normalise
-from crayon_bench.training import Batch
+from crayon_bench import (
+    Batch,
+    Classifier,
+    FeedbackKind,
+    Forward,
+    Job,
+    Method,
+    Parameters,
+    ask_masks,
+    blur,
+    min_max_normalise,
+)
 
 STEP = 1e-4
 """How far above an irrelevant cell's value a candidate of the threshold lies."""

@@ -4,13 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench.feedback import FeedbackKind
-from crayon_bench.grids import ask_masks
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier, Forward
-from crayon_bench.parameters import Parameters
-from crayon_bench.saliency import max_normalise
-from crayon_bench.training import Batch
+from crayon_bench import Batch, Classifier, FeedbackKind, Forward, Job, Method, Parameters, ask_masks, max_normalise
 
 
 class RRRParameters(Parameters):
@@ -54,7 +48,6 @@ class RRR(Method):
     summary = "maps of irrelevant pixels, where the input gradient is kept small"
     source = "Ross, Hughes and Doshi-Velez 2017"
     asks = (FeedbackKind.IRRELEVANT_MASK,)
-    stackable = True
     Parameters = RRRParameters
 
     def refine(self, job: Job) -> Classifier:
@@ -70,7 +63,7 @@ class RRR(Method):
         A = A[:, pixels % A.shape[1]].float()
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            p = forward.probabilities()
+            p = forward.logits.softmax(-1)
             K = p.shape[-1]
             gradient = forward.input_gradient(1 - K * p, pixels)
             return parameters.lambda_ * (batch["A"] * gradient).square().sum(-1)

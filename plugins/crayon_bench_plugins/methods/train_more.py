@@ -1,7 +1,6 @@
 """Train More: the fine-tuning recipe without any feedback."""
 
-from crayon_bench.method import Job, Method
-from crayon_bench.models import Classifier
+from crayon_bench import Classifier, Job, Method
 
 
 class TrainMore(Method):
@@ -11,7 +10,6 @@ class TrainMore(Method):
     title = "Train More"
     summary = "the fine-tuning recipe without feedback"
     source = "CRAYON paper, §4.2"
-    stackable = True
 
     def refine(self, job: Job) -> Classifier:
         """Train further."""

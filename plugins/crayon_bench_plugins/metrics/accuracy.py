@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench.errors import MetricError
-from crayon_bench.metric import Metric, Predictions
+from crayon_bench import Metric, MetricError, Predictions
 
 
 class SampleAccuracy(Metric):

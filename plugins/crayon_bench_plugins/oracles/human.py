@@ -10,11 +10,22 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from crayon_bench.dataset import Dataset, Evidence, Found
-from crayon_bench.errors import UserError
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.oracle import Bools, Boxes, FeedbackOracle, Floats, Groups, Ints, Masks, Patches, Verdicts
-from crayon_bench.parameters import Parameters
+from crayon_bench import (
+    Boxes,
+    Dataset,
+    Evidence,
+    FeedbackKind,
+    FeedbackOracle,
+    Found,
+    Groups,
+    Masks,
+    Parameters,
+    Patches,
+    UserError,
+    Verdict,
+    Verdicts,
+)
+from crayon_bench.oracle import Bools, Floats, Ints
 from crayon_bench_plugins.annotation.answers import (
     MAYBE,
     NO,

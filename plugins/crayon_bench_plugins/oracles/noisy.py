@@ -5,10 +5,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from crayon_bench.dataset import Evidence
-from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.oracle import Boxes, Floats, Groups, Ints, Masks, Patches, Verdicts
-from crayon_bench.seeds import derive_seed
+from crayon_bench import Boxes, Evidence, FeedbackKind, Groups, Masks, Patches, Verdict, Verdicts, derive_seed
+from crayon_bench.oracle import Floats, Ints
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle, SimulatedParameters
 
 

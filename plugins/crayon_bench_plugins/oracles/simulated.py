@@ -6,11 +6,8 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from crayon_bench.dataset import Evidence
-from crayon_bench.feedback import Verdict
-from crayon_bench.grids import to_grid
-from crayon_bench.oracle import FeedbackOracle, Floats, Ints, Patches, Verdicts
-from crayon_bench.parameters import Parameters
+from crayon_bench import Evidence, FeedbackOracle, Parameters, Patches, Verdict, Verdicts, to_grid
+from crayon_bench.oracle import Floats, Ints
 
 _CHUNK = 512
 

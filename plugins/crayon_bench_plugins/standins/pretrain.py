@@ -17,8 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from crayon_bench.convnets import ConvNet
-from crayon_bench.protocol import CNNSpec
+from crayon_bench import CNNSpec, ConvNet
 from crayon_bench_plugins.standins import birds, faces
 
 TASKS = {

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench.dataset import Evidence, LoadedData, Split
+from crayon_bench import Evidence, LoadedData, Split
 from crayon_bench_plugins.standins import birds, faces
 
 Ints = NDArray[np.int64]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from crayon_bench.strategy import Ints, Pool, QueryStrategy
+from crayon_bench import Pool, QueryStrategy
+from crayon_bench.strategy import Ints
 
 
 class UncertainStrategy(QueryStrategy):

@@ -33,7 +33,6 @@ class MaskTune(Method):
     title = "MaskTune"
     summary = "masks the most salient pixels of the training images and fine-tunes for one epoch"
     source = "Asgari et al. 2022, arXiv:2210.00055"
-    stackable = True
     Parameters = MaskTuneParameters
 
     def refine(self, job: Job):

@@ -1,0 +1,1 @@
+"""Data: files and archives, decoded images, memory maps read within bounds."""

@@ -1,0 +1,228 @@
+"""Decoded images: made once, kept as a memory-mapped uint8 array, keyed by content and size.
+
+They lie in ``decoded/`` of the cache folder (``$CRAYON_BENCH_CACHE``, or the user's cache folder), one ``.npy`` file
+each with a small ``.json`` beside it. The folder may be deleted whenever no run is in progress.
+
+A file is noticed as damaged if its length is wrong, or if one of 64 blocks of 64 KiB spread evenly over it, the first
+and the last among them, differs from what was written: that takes milliseconds however large the file is. Truncation,
+lost pages and overwritten stretches of more than a 64th are found; a single flipped bit between two blocks is not.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+import PIL
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from crayon_bench.data.preparing import Preparing, in_threads
+from crayon_bench.data.trees import cache_root
+from crayon_bench.errors import UserError
+from crayon_bench.store.atomic import read_json, set_aside, write_file
+
+_BLOCKS, _BLOCK = 64, 1 << 16
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded: none of these data sets has them, and a bomb would fill memory."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+"""What Pillow may try. It knows some fifty more; one of them starts Ghostscript on the file."""
+
+T = TypeVar("T")
+
+
+def decoded(
+    name: str,
+    key: Mapping[str, Any],
+    shape: tuple[int, int, int, int],
+    items: Callable[[], Iterable[tuple[int, T]]],
+    decode: Callable[[T], NDArray[np.uint8]],
+    *,
+    what: str | None = None,
+    workers: int | None = None,
+) -> NDArray[np.uint8]:
+    """Return a read-only memory-mapped array of *shape* (N, C, H, W), decoding what is not in the cache yet.
+
+    name: beginning of the file's name. key: everything that the content depends on, as JSON values; Pillow's version
+    is added, because another decoder gives other last bits. items: called only if it must be made; yields each position
+    in [0, N) once, in any order, with what *decode* (called in *workers* threads) makes an array (C, H, W) of. what:
+    for the progress display.
+
+    Who comes second while it is being made waits, and reads. A damaged file is set aside with a warning and remade.
+    Interrupted or failed, nothing stays. Raises UserError if the disk is full or the folder cannot be written, and
+    whatever *items* and *decode* raise; ValueError if they do not fill the array.
+    """
+    if shape[0] == 0:
+        return np.zeros(shape, dtype=np.uint8)
+    folder = cache_root() / "decoded"
+    wanted: dict[str, Any] = json.loads(json.dumps({**key, "shape": shape, "pillow": PIL.__version__}))
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    path = folder / f"{name}-{digest[:24]}.npy"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{path.stem}.lock")
+        with lock:
+            array = _read(path, wanted)
+            if array is None:
+                _make(path, wanted, shape, items, decode, what or name, workers)
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    return array
+
+
+def open_picture(content: bytes, what: str, mode: str = "RGB") -> Image.Image:
+    """Return an image file's pixels, converted to *mode*. Raises UserError that begins with *what* if it is broken."""
+    with _opened(content, what) as picture:
+        if picture.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
+            grey = np.clip(np.asarray(picture), 0, 65_535) >> 8
+            return Image.fromarray(grey.astype(np.uint8)).convert(mode)
+        return picture.convert(mode)
+
+
+def open_mask(content: bytes, what: str) -> NDArray[np.bool_]:
+    """Return where an image file is not zero, bool (H, W): in any channel but alpha; of a palette, its numbers count.
+
+    Raises UserError that begins with *what* if it is broken, or a JPEG, which has hardly any zeros as they were saved.
+    """
+    with _opened(content, what) as picture:
+        if picture.format == "JPEG":
+            raise UserError(f"{what}: a mask cannot be a JPEG, which blurs its edges", "save it as PNG")
+        if "A" in picture.getbands() and picture.mode != "P":
+            picture = picture.convert("L" if picture.mode.startswith("L") else "RGB")
+        pixels = np.asarray(picture) != 0
+        return pixels if pixels.ndim == 2 else np.asarray(pixels.any(axis=2))
+
+
+def picture_size(content: bytes, what: str) -> tuple[int, int]:
+    """Return an image file's width and height, reading its header alone. Raises UserError."""
+    with _opened(content, what) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(content: bytes, what: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UserError(f"{what}: {picture.width}×{picture.height} pixels are more than any image here has")
+            yield picture
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise UserError(f"{what}: not an image ({known}), or its beginning is damaged", "fetch it again") from None
+    except Exception as error:  # Pillow's plugins raise anything at a broken file: KeyError, struct.error, …
+        raise UserError(f"{what}: broken image: {error}", "fetch it again") from None
+
+
+def _make(
+    path: Path,
+    wanted: dict[str, Any],
+    shape: tuple[int, int, int, int],
+    items: Callable[[], Iterable[tuple[int, T]]],
+    decode: Callable[[T], NDArray[np.uint8]],
+    what: str,
+    workers: int | None,
+) -> None:
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
+        stale.unlink(missing_ok=True)
+    each = int(np.prod(shape[1:]))
+    free, needed = shutil.disk_usage(path.parent).free, shape[0] * each
+    if free < needed + (16 << 20):
+        raise UserError(
+            f"{path.parent}: the disk has {free / 1e9:.1f} GB free, decoding {what} takes {needed / 1e9:.1f} GB", _ROOM
+        )
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    seen = np.zeros(shape[0], dtype=np.bool_)
+
+    def one(item: tuple[int, T]) -> tuple[int, NDArray[np.uint8]]:
+        return item[0], decode(item[1])
+
+    try:
+        # Written with write() and not through a map: on a full disk a map kills the process, write() raises.
+        with (
+            temporary.open("w+b") as out,
+            Preparing(f"{what}: decoding", shape[0]) as progress,
+            closing(in_threads(one, items(), workers)) as results,
+        ):
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            start = out.tell()
+            for position, pixels in results:
+                if pixels.shape != shape[1:] or pixels.dtype != np.uint8:
+                    raise ValueError(f"decoded {pixels.dtype} {pixels.shape}, expected uint8 {shape[1:]}")
+                if not 0 <= position < shape[0] or seen[position]:
+                    raise ValueError(f"position {position} is given twice, or is none of {shape[0]}")
+                seen[position] = True
+                out.seek(start + position * each)
+                out.write(np.ascontiguousarray(pixels).data)
+                progress.step()
+            if not seen.all():
+                raise ValueError(f"{int((~seen).sum())} of {shape[0]} positions were not given")
+            out.flush()
+            os.fsync(out.fileno())
+            size = out.seek(0, os.SEEK_END)
+            meta = {"key": wanted, "bytes": size, "sample": _sample(out, size)}
+        write_file(path.with_suffix(".json"), json.dumps(meta, indent=1).encode() + b"\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path, wanted: dict[str, Any]) -> NDArray[np.uint8] | None:
+    if not path.exists():
+        return None
+    try:
+        meta = read_json(path.with_suffix(".json"))
+        if meta["key"] != wanted:
+            raise ValueError("it belongs to other data")
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size != meta["bytes"]:
+                raise ValueError(f"{size} bytes instead of {meta['bytes']}")
+            if _sample(stream, size) != meta["sample"]:
+                raise ValueError("its content changed")
+        array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if list(array.shape) != wanted["shape"] or array.dtype != np.uint8:
+            raise ValueError("it has another shape")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError) as error:
+        for old in path.parent.glob(f".{path.name}.*.damaged"):  # one is enough to look at; they are large
+            with suppress(OSError):
+                old.unlink()
+        kept = set_aside(path)
+        print(f"Warning: decoded images {path} are damaged ({error}); kept as {kept.name}, remade", file=sys.stderr)
+        return None
+    return array
+
+
+def _sample(stream: IO[bytes], size: int) -> str:
+    hasher = hashlib.sha256()
+    last = max(0, size - _BLOCK)
+    for start in sorted({last * number // (_BLOCKS - 1) for number in range(_BLOCKS)}):
+        stream.seek(start)
+        hasher.update(stream.read(_BLOCK))
+    return hasher.hexdigest()
+
+
+_ROOM = "make room, or set CRAYON_BENCH_CACHE to a folder on another disk"
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{folder}: no room left for decoded images", _ROOM)
+    return UserError(
+        f"{folder}: decoded images cannot be kept: {error.strerror or error}",
+        "set CRAYON_BENCH_CACHE to another folder",
+    )

@@ -1,0 +1,1 @@
+"""The ledger: the metered oracle, and what a budget allows."""

@@ -1,0 +1,1 @@
+"""Networks: a body, a head, a forward pass and its map; weights, training, neurons, exported models."""

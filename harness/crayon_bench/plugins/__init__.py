@@ -1,0 +1,1 @@
+"""Plugins: finding, loading and guarding them; hooks; new packages."""

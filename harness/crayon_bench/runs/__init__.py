@@ -1,0 +1,1 @@
+"""Runs: from a wish to records."""

@@ -1,0 +1,178 @@
+"""Protocols: the recipe of an experiment, read from TOML and validated.
+
+A protocol names everything that a result depends on beside data, method code and seed. ``--set SECTION.KEY=VALUE``
+changes one value; what was changed is recorded and shown.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.networks.specification import ModelSpec, Recipe, model_spec
+from crayon_bench.parameters import Parameters, validated
+from crayon_bench.store.atomic import parse_toml
+
+
+class Selection(StrEnum):
+    """Which epoch's model is judged. None of them sees the test set."""
+
+    LAST = "last"
+    VAL_WGA = "val_wga"
+    VAL_ACCURACY = "val_accuracy"
+
+
+class _File(Parameters):
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
+    dataset: str
+    summary: str = ""
+    source: str = ""
+    note: str = Field(default="", max_length=300)
+    selection: str = Selection.LAST.value
+    threads: int = Field(default=1, ge=1, le=1024)
+    dataset_parameters: dict[str, Any] = Field(default_factory=dict)
+    oracle: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    model: dict[str, Any]
+    original: Recipe
+    refine: Recipe
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A validated protocol.
+
+    threads: CPU threads of one run; fixed here because the number changes the last bits of a sum.
+    note: what stands under every table made by it, about its oracle.
+    oracle, methods: parameters by plugin name, validated against the plugin when it is used.
+    overrides: what ``--set`` changed, dotted key → value.
+    """
+
+    name: str
+    dataset: str
+    summary: str
+    source: str
+    note: str
+    selection: Selection
+    threads: int
+    dataset_parameters: Mapping[str, Any]
+    oracle: Mapping[str, Mapping[str, Any]]
+    model: ModelSpec
+    original: Recipe
+    refine: Recipe
+    methods: Mapping[str, Mapping[str, Any]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_method(self, name: str, own: type[Parameters], *, trains: bool) -> tuple[Recipe, dict[str, Any]]:
+        """Return a method's recipe and its own parameters.
+
+        Its table in the protocol holds both: keys that the method does not declare itself and that a recipe has
+        (``epochs``, ``lr`` …) change ``[refine]`` for this method alone; one that does not train has no such keys.
+        """
+        table = dict(self.methods.get(name, {}))
+        mine = own.names()
+        recipe_keys = [key for key in Recipe.names() if key not in mine] if trains else []
+        changes = {key: table.pop(key) for key in list(table) if key in recipe_keys}
+        unknown = [key for key in table if key not in mine]
+        if unknown:
+            raise UserError(
+                f"{name}.{unknown[0]}: there is no such parameter", did_you_mean(unknown[0], [*mine, *recipe_keys])
+            )
+        recipe = validated(Recipe, {**self.refine.to_dict(), **changes}, name) if changes else self.refine
+        return recipe, table
+
+
+def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: str = "simulated") -> Protocol:
+    """Read and validate a protocol file, then apply ``--set`` pairs.
+
+    *oracle* is the name that the section ``oracle.`` of ``--set`` stands for. Raises UserError with the key's path.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"protocol {path}: cannot be read: {error}") from None
+    try:
+        raw = parse_toml(content)
+    except ValueError as error:
+        raise UserError(f"protocol {path}: not valid TOML: {error}") from None
+    where = f"protocol {Path(str(path)).name}: "
+    try:
+        model_spec(validated(_File, raw, "").model)
+    except UserError as error:
+        raise UserError(where + error.message, error.hint) from None
+    overrides = {}
+    for key, text in sets:
+        value = parse_value(text)
+        if _apply(raw, key, value, oracle):
+            overrides[key] = value
+    try:
+        file = validated(_File, raw, "")
+    except UserError as error:  # the file itself is valid: it is what was set
+        section = "protocol." if error.message.startswith(("threads", "selection")) else ""
+        raise UserError(f"--set {section}{error.message}", error.hint) from None
+    if file.selection not in list(Selection):
+        raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
+    return Protocol(
+        name=file.name,
+        dataset=file.dataset,
+        summary=file.summary,
+        source=file.source,
+        note=file.note,
+        selection=Selection(file.selection),
+        threads=file.threads,
+        dataset_parameters=file.dataset_parameters,
+        oracle=file.oracle,
+        model=model_spec(file.model),
+        original=file.original,
+        refine=file.refine,
+        methods=file.methods,
+        overrides=overrides,
+    )
+
+
+def parse_set(text: str) -> tuple[str, str]:
+    """Split ``SECTION.KEY=VALUE``; raises UserError if it is not of that form."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"--set {text}: not text in the terminal's encoding")
+    key, equals, value = text.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name and value.strip()):
+        raise UserError(f"--set {text}: expected SECTION.KEY=VALUE, for example --set rrr.lambda=10")
+    return key.strip(), value.strip()
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML would (``3``, ``1e-3``, ``true``, ``[1, 2]``); anything else, dates too, is a string."""
+    try:
+        content = parse_toml(f"value = {text}")
+    except ValueError:
+        return text
+    value = content.pop("value")
+    return text if content or isinstance(value, date | time) else value
+
+
+def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> bool:
+    """Set one value; return whether that changed it."""
+    section, _, name = key.partition(".")
+    if section == "dataset":
+        table = raw.setdefault("dataset_parameters", {})
+    elif section == "oracle":
+        table = raw.setdefault("oracle", {}).setdefault(oracle, {})
+    elif section in ("model", "original", "refine"):
+        # `original` is a method too, and its parameters are the recipe of the original model: one and the same.
+        table = raw.setdefault(section, {})
+    elif section == "protocol":
+        if name not in ("selection", "threads"):
+            raise UserError(f"--set {key}: there is no such parameter", did_you_mean(name, ("selection", "threads")))
+        table = raw
+    else:
+        table = raw.setdefault("methods", {}).setdefault(section, {})
+    changed = name not in table or type(table[name]) is bool or table[name] != value
+    table[name] = value
+    return changed

@@ -1,0 +1,1 @@
+"""The store: records, artifacts, files written whole or not at all."""
