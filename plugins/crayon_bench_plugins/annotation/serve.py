@@ -18,7 +18,8 @@ from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, 
 from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
-    from crayon_bench_plugins.annotation.answers import Answers, Task
+    from crayon_bench_plugins.annotation.answers.folder import Answers
+    from crayon_bench_plugins.annotation.answers.tasks import Task
     from crayon_bench_plugins.annotation.desk import Desk
     from crayon_bench_plugins.annotation.server import Service
 
@@ -114,7 +115,7 @@ def serve(
     _check_address(host, names, token)
     if not 0 <= overlap <= 1:  # click's range lets nan pass
         raise UserError(f"--overlap {overlap}: expected a share, 0 to 1")
-    from crayon_bench_plugins.annotation.answers import check_name
+    from crayon_bench_plugins.annotation.answers.names import check_name
 
     annotator = None if annotator is None else check_name(annotator)
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
@@ -122,7 +123,8 @@ def serve(
         from crayon_bench.plugins.registry import Kind, Registry
         from crayon_bench.runs.plan import Options
         from crayon_bench.store.store import Store
-        from crayon_bench_plugins.annotation.answers import Answers, Task
+        from crayon_bench_plugins.annotation.answers.folder import Answers
+        from crayon_bench_plugins.annotation.answers.tasks import Task
         from crayon_bench_plugins.annotation.desk import Desk
         from crayon_bench_plugins.annotation.doors import Keys
         from crayon_bench_plugins.annotation.pictures import Pictures

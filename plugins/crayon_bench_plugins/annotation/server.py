@@ -23,17 +23,9 @@ from starlette.routing import Route
 from crayon_bench import UserError
 from crayon_bench.errors import one_line
 from crayon_bench_plugins.annotation.agreement import agreement as measure
-from crayon_bench_plugins.annotation.answers import (
-    WORDS,
-    Answer,
-    Bools,
-    Event,
-    Task,
-    Via,
-    check_answer,
-    is_word,
-    votes_of,
-)
+from crayon_bench_plugins.annotation.answers.events import Event, Via
+from crayon_bench_plugins.annotation.answers.tasks import WORDS, Answer, Bools, Task, check_answer, is_word
+from crayon_bench_plugins.annotation.answers.votes import votes_of
 from crayon_bench_plugins.annotation.desk import AHEAD, Desk, Seat
 from crayon_bench_plugins.annotation.doors import App, Doors, Keys, RefusedError
 from crayon_bench_plugins.annotation.material import Material

@@ -26,25 +26,11 @@ from crayon_bench import (
     Verdicts,
 )
 from crayon_bench.oracle import Bools, Floats, Ints
-from crayon_bench_plugins.annotation.answers import (
-    MAYBE,
-    NO,
-    SKIP,
-    YES,
-    Answers,
-    Manifest,
-    Task,
-    Vote,
-    is_drawn,
-    is_word,
-    majority,
-    majority_mask,
-    map_hash,
-    median_box,
-    neuron_id,
-    patches_hash,
-    votes_of,
-)
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.shown import map_hash, neuron_id, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import MAYBE, NO, SKIP, YES, Task, is_word
+from crayon_bench_plugins.annotation.answers.votes import Vote, is_drawn, majority, majority_mask, median_box, votes_of
 
 TASKS = {
     FeedbackKind.MAP_VERDICT: Task.MAPS,
