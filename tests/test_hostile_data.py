@@ -28,10 +28,12 @@ from crayon_bench.data.image_cache import open_picture
 from crayon_bench.data.trees import open_tree
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
-from crayon_bench_plugins.datasets._build_waterbirds import build
-from crayon_bench_plugins.datasets.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
+from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, IMAGES, PARTITION
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST, read_idx
-from crayon_bench_plugins.datasets.waterbirds import PICTURES, SEGMENTATIONS, Waterbirds
+from crayon_bench_plugins.datasets.waterbirds.build import build
+from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds
+from crayon_bench_plugins.datasets.waterbirds.published import PICTURES, SEGMENTATIONS
 from hostile import attempt, cases, examples, mutated, mutated_text, mutated_value, texts
 
 

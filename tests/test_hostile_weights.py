@@ -24,7 +24,7 @@ from crayon_bench.networks.specification import CNNSpec
 from crayon_bench.networks.weights import find_weights, load_into
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.plugins.rows import PluginError
-from crayon_bench_plugins.datasets.celeba import CelebA
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
 from helpers import METHOD
 from hostile import attempt, cases, examples, mutated, mutated_text
 

@@ -18,17 +18,11 @@ from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench_plugins.datasets import waterbirds
-from crayon_bench_plugins.datasets._build_waterbirds import build, compose
-from crayon_bench_plugins.datasets.waterbirds import (
-    BUILD_NOTE,
-    PICTURES,
-    SEGMENTATIONS,
-    Waterbirds,
-    WaterbirdsParameters,
-    bird_mask,
-    group_sizes,
-    read_metadata,
-)
+from crayon_bench_plugins.datasets.waterbirds.build import build, compose
+from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds, WaterbirdsParameters
+from crayon_bench_plugins.datasets.waterbirds.evidence import bird_mask
+from crayon_bench_plugins.datasets.waterbirds.metadata import group_sizes, read_metadata
+from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, PICTURES, SEGMENTATIONS
 
 SPECIES = ("001.Laysan_Albatross", "002.House_Sparrow", "003.Eastern_Towhee", "004.Arctic_Tern", "005.Rock_Wren")
 """By the published rule 1, 3 and 4 are waterbirds."""
