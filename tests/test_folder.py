@@ -820,7 +820,7 @@ def test_hostile_images_and_masks(eight):
 
 
 def test_a_kept_list_of_checksums_that_is_damaged_is_made_again(few):
-    from crayon_bench.data.trees import cache_root
+    from crayon_bench.data.roots import cache_root
 
     first = find(few).content
     (kept,) = (cache_root() / "folders").iterdir()

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from conftest import SHARED
-from crayon_bench.data.files import import_files, prepare
+from crayon_bench.data.fetching import prepare
+from crayon_bench.data.importing import import_files
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind

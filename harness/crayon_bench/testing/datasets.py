@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from crayon_bench import Dataset, FeedbackKind, Found, GuardError, LoadedData, Parameters, Source, Split, UserError
-from crayon_bench.data.files import default_root
+from crayon_bench.data.roots import default_root
 from crayon_bench.guard import method_running
 from crayon_bench.parameters import validated
 from crayon_bench.runs.plan import default_protocol

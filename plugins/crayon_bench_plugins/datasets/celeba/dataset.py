@@ -15,7 +15,9 @@ from PIL import Image
 from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Pretrained, Source, Split, UserError
 from crayon_bench.data.files import inspect, unverified
 from crayon_bench.data.image_cache import decoded, open_picture
-from crayon_bench.data.trees import Tree, digest_of, open_tree
+from crayon_bench.data.trees.opening import open_tree
+from crayon_bench.data.trees.scans import digest_of
+from crayon_bench.data.trees.tree import Tree
 from crayon_bench_plugins.datasets.celeba.draw import CelebAParameters, draw
 from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
 from crayon_bench_plugins.datasets.celeba.listing import Listing, lines_of, read_listing

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import UserError
-from crayon_bench.data.files import open_plain
+from crayon_bench.data.plain import open_plain
 from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, PARTITION
 
 

@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from crayon_bench.data.trees import LARGEST
+from crayon_bench.data.trees.tree import LARGEST
 
 
 def read_bounded(path: Path) -> bytes:

@@ -28,7 +28,9 @@ from crayon_bench import (
 )
 from crayon_bench.data.files import inspect, unverified
 from crayon_bench.data.image_cache import decoded, open_picture
-from crayon_bench.data.trees import Tree, digest_of, open_tree
+from crayon_bench.data.trees.opening import open_tree
+from crayon_bench.data.trees.scans import digest_of
+from crayon_bench.data.trees.tree import Tree
 from crayon_bench_plugins.datasets.waterbirds.evidence import BirdEvidence, bird_mask
 from crayon_bench_plugins.datasets.waterbirds.metadata import (
     Row,

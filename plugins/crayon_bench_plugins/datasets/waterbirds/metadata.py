@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from crayon_bench import UserError
-from crayon_bench.data.trees import Tree
+from crayon_bench.data.trees.tree import Tree
 from crayon_bench_plugins.datasets.waterbirds.published import GROUPS, MISLABELLED, PICTURES, PUBLISHED, SPLITS
 
 
