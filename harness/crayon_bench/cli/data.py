@@ -275,8 +275,7 @@ def show(
 def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "LoadedData":
     """Load with the default protocol's parameters, changed by *values*."""
     from crayon_bench.parameters import validated
-    from crayon_bench.runs.plan import default_protocol
-    from crayon_bench.runs.protocol import load_protocol
+    from crayon_bench.runs.protocol import default_protocol, load_protocol
 
     table: dict[str, Any] = {}
     folder = dataset.protocols()
