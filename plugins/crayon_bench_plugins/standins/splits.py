@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence, LoadedData, Split
-from crayon_bench_plugins.standins import birds, faces
+from crayon_bench_plugins.standins.birds.drawing import draw_birds
+from crayon_bench_plugins.standins.birds.sample import sample_birds
+from crayon_bench_plugins.standins.faces.drawing import draw_faces
+from crayon_bench_plugins.standins.faces.sample import sample_faces
 
 Ints = NDArray[np.int64]
 Drawing = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -47,7 +50,7 @@ def standin_faces(sizes: dict[str, Sequence[int]]) -> LoadedData:
     """
 
     def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
-        return faces.draw_faces(faces.sample_faces(groups // 2, groups % 2, random), random)
+        return draw_faces(sample_faces(groups // 2, groups % 2, random), random)
 
     return _data(
         sizes,
@@ -67,7 +70,7 @@ def standin_birds(sizes: dict[str, Sequence[int]]) -> LoadedData:
     """Return drawn birds. Label: water bird. Groups: 2 · water bird + water scene; sizes as for the faces."""
 
     def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
-        return birds.draw_birds(birds.sample_birds(groups // 2, groups % 2, random), random)
+        return draw_birds(sample_birds(groups // 2, groups % 2, random), random)
 
     return _data(
         sizes,

@@ -148,17 +148,16 @@ class CelebA(Dataset):
         )
 
     def _standin(self) -> LoadedData:
-        from crayon_bench_plugins.standins import faces, splits
+        from crayon_bench_plugins.standins.faces.sample import SIZE
+        from crayon_bench_plugins.standins.splits import standin_faces
 
-        if self.parameters.size != faces.SIZE[1]:
+        if self.parameters.size != SIZE[1]:
             raise UserError(
-                f"dataset.size = {self.parameters.size}: the stand-in's faces are {faces.SIZE[1]} pixels wide",
-                f"use the protocol quick, --set dataset.size={faces.SIZE[1]}, or real data",
+                f"dataset.size = {self.parameters.size}: the stand-in's faces are {SIZE[1]} pixels wide",
+                f"use the protocol quick, --set dataset.size={SIZE[1]}, or real data",
             )
         wanted = self.parameters.wanted()
-        return splits.standin_faces(
-            {"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4}
-        )
+        return standin_faces({"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4})
 
 
 def resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:

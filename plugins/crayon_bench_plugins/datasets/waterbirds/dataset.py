@@ -200,15 +200,16 @@ class Waterbirds(Dataset):
         )
 
     def _standin(self) -> LoadedData:
-        from crayon_bench_plugins.standins import birds, splits
+        from crayon_bench_plugins.standins.birds.sample import SIZE
+        from crayon_bench_plugins.standins.splits import standin_birds
 
-        if self.parameters.size != birds.SIZE[0]:
+        if self.parameters.size != SIZE[0]:
             raise UserError(
-                f"dataset.size = {self.parameters.size}: the stand-in's images have {birds.SIZE[0]} pixels a side",
-                f"use the protocol quick, --set dataset.size={birds.SIZE[0]}, or real data",
+                f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
+                f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
         rare = self.parameters.standin_minority
-        return splits.standin_birds(
+        return standin_birds(
             {
                 "train": (STANDIN_MAJORITY, rare, rare, STANDIN_MAJORITY),
                 "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * 4,
