@@ -70,32 +70,7 @@ def paint_land(canvas: Canvas, variant: int, random: Draws, noise: Array, streak
     floor = random.between(36, 48)
     ground = cover(per_image(floor) + (smooth[3] - np.float32(0.5)) * 6 - canvas.y, 2)
     if variant == 2:
-        _gradient(canvas, _tinted(random, (0.46, 0.66, 0.90)), _tinted(random, (0.84, 0.90, 0.94), 0.05), canvas.y / 26)
-        canvas.paint(np.clip((smooth[0] - np.float32(0.5)) * 3, 0, 1) * np.float32(0.7), (0.97, 0.98, 1.0))
-        for line, colour in (
-            (random.between(12, 22), (0.36, 0.50, 0.36)),
-            (random.between(20, 30), (0.26, 0.44, 0.20)),
-        ):
-            bushes = per_image(line) + (smooth[1 if colour[0] > 0.3 else 2][:, 28:29] - np.float32(0.5)) * 9
-            bushes = (
-                bushes - wave(canvas.x * per_image(random.between(0.08, 0.16)) + per_image(random.between(0, 1))) * 3
-            )
-            leaves = np.float32(0.75) + smooth[3] * np.float32(0.6) * wave(
-                canvas.x * np.float32(0.21) + smooth[1] * 4
-            ) * wave(canvas.y * np.float32(0.24) + smooth[0] * 4)
-            canvas.paint(cover(bushes - canvas.y, 1.5), _tinted(random, colour)[:, :, None, None] * leaves[:, None])
-        meadow = per_image(random.between(28, 38)) + smooth[0] * 3
-        grass = _tinted(random, (0.48, 0.62, 0.24))
-        blades = (
-            np.float32(0.80)
-            + bark * np.float32(0.4)
-            + wave(canvas.x * np.float32(0.29) + canvas.y * np.float32(0.09)) * np.float32(0.18)
-        )
-        canvas.paint(cover(meadow - canvas.y, 2), grass[:, :, None, None] * blades[:, None])
-        petals = _tinted(random, (0.9, 0.7, 0.5), 0.3)
-        for _ in range(5):
-            flower = canvas.ellipse(random.between(2, 54), random.between(40, 55), 0.9, 0.8)
-            canvas.paint(cover(flower), petals)
+        _paint_meadow(canvas, random, smooth, bark)
         return
     top, bottom = ((0.34, 0.46, 0.30), (0.16, 0.26, 0.15))
     if variant == 1:
@@ -139,6 +114,33 @@ def paint_land(canvas: Canvas, variant: int, random: Draws, noise: Array, streak
         x, y = random.between(0, 56), random.between(0, 20)
         blade = canvas.stroke(x, y, x + random.between(-4, 4), y + random.between(1, 4), 1.1, 0.3)
         canvas.paint(cover(blade) * np.float32(0.85), leaf)
+
+
+def _paint_meadow(canvas: Canvas, random: Draws, smooth: list[Array], bark: Array) -> None:
+    _gradient(canvas, _tinted(random, (0.46, 0.66, 0.90)), _tinted(random, (0.84, 0.90, 0.94), 0.05), canvas.y / 26)
+    canvas.paint(np.clip((smooth[0] - np.float32(0.5)) * 3, 0, 1) * np.float32(0.7), (0.97, 0.98, 1.0))
+    for line, colour in (
+        (random.between(12, 22), (0.36, 0.50, 0.36)),
+        (random.between(20, 30), (0.26, 0.44, 0.20)),
+    ):
+        bushes = per_image(line) + (smooth[1 if colour[0] > 0.3 else 2][:, 28:29] - np.float32(0.5)) * 9
+        bushes = bushes - wave(canvas.x * per_image(random.between(0.08, 0.16)) + per_image(random.between(0, 1))) * 3
+        leaves = np.float32(0.75) + smooth[3] * np.float32(0.6) * wave(
+            canvas.x * np.float32(0.21) + smooth[1] * 4
+        ) * wave(canvas.y * np.float32(0.24) + smooth[0] * 4)
+        canvas.paint(cover(bushes - canvas.y, 1.5), _tinted(random, colour)[:, :, None, None] * leaves[:, None])
+    meadow = per_image(random.between(28, 38)) + smooth[0] * 3
+    grass = _tinted(random, (0.48, 0.62, 0.24))
+    blades = (
+        np.float32(0.80)
+        + bark * np.float32(0.4)
+        + wave(canvas.x * np.float32(0.29) + canvas.y * np.float32(0.09)) * np.float32(0.18)
+    )
+    canvas.paint(cover(meadow - canvas.y, 2), grass[:, :, None, None] * blades[:, None])
+    petals = _tinted(random, (0.9, 0.7, 0.5), 0.3)
+    for _ in range(5):
+        flower = canvas.ellipse(random.between(2, 54), random.between(40, 55), 0.9, 0.8)
+        canvas.paint(cover(flower), petals)
 
 
 def _gradient(canvas: Canvas, top: Array, bottom: Array, share: Array) -> None:
