@@ -58,8 +58,8 @@ def main(task: str, answers: str, n: str, *rest: str) -> None:
     from crayon_bench_plugins.annotation.answers.folder import Answers
     from crayon_bench_plugins.annotation.desk import Desk
     from crayon_bench_plugins.annotation.doors import Keys
+    from crayon_bench_plugins.annotation.listening import bound, run
     from crayon_bench_plugins.annotation.pictures import Pictures
-    from crayon_bench_plugins.annotation.serve import bound, run
     from crayon_bench_plugins.annotation.server import Service
 
     options = dict(part.partition("=")[::2] for part in rest)
