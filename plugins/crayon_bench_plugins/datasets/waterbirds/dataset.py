@@ -32,14 +32,8 @@ from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
 from crayon_bench_plugins.datasets.waterbirds.evidence import BirdEvidence, bird_mask
-from crayon_bench_plugins.datasets.waterbirds.metadata import (
-    Row,
-    corrected,
-    differing_sizes,
-    group_sizes,
-    read_metadata,
-)
-from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, PUBLISHED, SEGMENTATIONS
+from crayon_bench_plugins.datasets.waterbirds.metadata import Row, corrected, differing_sizes, read_metadata
+from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS
 
 _STANDIN = "drawn birds on drawn scenes, 1st edition"
 STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = 600, 100, 200
@@ -139,8 +133,8 @@ class Waterbirds(Dataset):
         """Check that a fetched archive has the published numbers of images: no checksum of it is published."""
         pictures = open_tree(path, file.name)
         rows = read_metadata(pictures)
-        if group_sizes(rows) != PUBLISHED:
-            raise UserError(f"{path}: not the published set: {differing_sizes(rows)}")
+        if differing := differing_sizes(rows):
+            raise UserError(f"{path}: not the published set: {differing}")
         if missing := pictures.missing([row.filename for row in rows]):
             raise UserError(f"{path}: {missing[0]} is missing, which metadata.csv names")
 
@@ -154,10 +148,8 @@ class Waterbirds(Dataset):
             except (ValueError, KeyError, TypeError):
                 seed = "unknown"
             return [f"not the published set, but one made by crayon-bench data build (seed {seed})"]
-        rows = read_metadata(pictures)
-        if group_sizes(rows) == PUBLISHED:
-            return []
-        return [f"not the published set, one of your own making perhaps: {differing_sizes(rows)}"]
+        differing = differing_sizes(read_metadata(pictures))
+        return [f"not the published set, one of your own making perhaps: {differing}"] if differing else []
 
     @classmethod
     def build(cls, inputs: Mapping[str, Path], output: Path, seed: int, say: Callable[[str], None]) -> None:

@@ -102,10 +102,10 @@ def group_sizes(rows: Sequence[Row]) -> tuple[tuple[int, ...], ...]:
 
 
 def differing_sizes(rows: Sequence[Row]) -> str:
-    """Return in words how many images the groups have that are not as large as the published ones."""
+    """Return in words which groups are not as large as the published ones; ``""`` if all are."""
     texts = [
         f"{split} {'/'.join(map(str, here))} (published {'/'.join(map(str, there))})"
         for split, here, there in zip(SPLITS, group_sizes(rows), PUBLISHED, strict=True)
         if here != there
     ]
-    return f"images by group {', '.join(texts)}"
+    return f"images by group {', '.join(texts)}" if texts else ""
