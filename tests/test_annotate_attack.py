@@ -64,7 +64,7 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     [
         "/static/../server.py",
         "/static/..%2fserver.py",
-        "/static/%2e%2e/answers.py",
+        "/static/%2e%2e/desk.py",
         "/static/%00",
         "/static/annotate.css/",
         "/images/../answers/maps/questions.json",

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence, LoadedData, Split
+from crayon_bench.data.masks import tight_boxes
 from crayon_bench_plugins.standins.birds.drawing import draw_birds
 from crayon_bench_plugins.standins.birds.sample import sample_birds
 from crayon_bench_plugins.standins.faces.drawing import draw_faces
@@ -31,16 +32,7 @@ class MaskEvidence(Evidence):
 
     def boxes(self, examples: Ints) -> Ints:
         """Return the tight box around each mask."""
-        masks = self.relevant_masks(examples)
-        rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
-        height, width = self._masks.shape[1:]
-        edges = (
-            rows.argmax(axis=1),
-            columns.argmax(axis=1),
-            height - rows[:, ::-1].argmax(axis=1),
-            width - columns[:, ::-1].argmax(axis=1),
-        )
-        return np.stack(edges, axis=1).astype(np.int64)
+        return tight_boxes(self.relevant_masks(examples))
 
 
 def standin_faces(sizes: dict[str, Sequence[int]]) -> LoadedData:

@@ -20,7 +20,7 @@ _scans: dict[tuple[str, str], tuple[str, Scan]] = {}
 
 
 class Tree(ABC):
-    """Many files under one name; see :func:`open_tree`. Whatever is wrong with them becomes a UserError."""
+    """Many files under one name, as ``open_tree`` gives them. Whatever is wrong with them becomes a UserError."""
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name

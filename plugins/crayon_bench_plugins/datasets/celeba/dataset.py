@@ -1,4 +1,4 @@
-"""The data set."""
+"""Biased CelebA as a data set: found, checked, drawn, decoded."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

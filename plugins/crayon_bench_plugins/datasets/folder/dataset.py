@@ -1,4 +1,4 @@
-"""The data set."""
+"""The folder as a data set: found, checked, decoded."""
 
 import hashlib
 import json

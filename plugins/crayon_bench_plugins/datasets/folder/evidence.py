@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence, FeedbackKind
-from crayon_bench_plugins.datasets._masks import tight_boxes
+from crayon_bench.data.masks import tight_boxes
 from crayon_bench_plugins.datasets.folder.metadata import LIST, Row, group_names
 
 

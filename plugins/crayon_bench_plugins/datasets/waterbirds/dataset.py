@@ -1,4 +1,4 @@
-"""The data set."""
+"""Waterbirds as a data set: found, checked, decoded."""
 
 import hashlib
 import json
@@ -153,7 +153,7 @@ class Waterbirds(Dataset):
 
     @classmethod
     def build(cls, inputs: Mapping[str, Path], output: Path, seed: int, say: Callable[[str], None]) -> None:
-        """Build a set from CUB and Places by the published recipe; see :mod:`._build_waterbirds`."""
+        """Build a set from CUB and Places by the published recipe; see ``build.py``."""
         from crayon_bench_plugins.datasets.waterbirds.build import build
 
         build(inputs["cub"], inputs["places"], output, seed, say)

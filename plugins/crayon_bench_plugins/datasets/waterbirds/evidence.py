@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence
-from crayon_bench_plugins.datasets._masks import tight_boxes
+from crayon_bench.data.masks import tight_boxes
 
 
 class BirdEvidence(Evidence):
@@ -28,7 +28,7 @@ class BirdEvidence(Evidence):
 
 
 def bird_mask(grey: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
-    """Return where the bird is in a segmentation (H, W), as a mask (size, size); see :class:`Waterbirds`."""
+    """Return where the bird is in a segmentation (H, W), as a mask (size, size); see ``Waterbirds``."""
     if not grey.any():
         return np.ones((size, size), dtype=np.bool_)
     down, across = _area_weights(grey.shape[0], size), _area_weights(grey.shape[1], size)
