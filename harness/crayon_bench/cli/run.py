@@ -16,9 +16,9 @@ from crayon_bench.cli.options import (
 
 if TYPE_CHECKING:
     from crayon_bench.plugins.registry import Registry
-    from crayon_bench.runs.left import Rerun
     from crayon_bench.runs.limits import Limits
     from crayon_bench.runs.plan import Plan
+    from crayon_bench.runs.remaining import Rerun
     from crayon_bench.store.records import Record
     from crayon_bench.store.request import RunRequest
     from crayon_bench.store.store import Store
@@ -195,9 +195,9 @@ def run(
     from crayon_bench.parameters import validated
     from crayon_bench.plugins.hooks import call_hooks
     from crayon_bench.plugins.registry import Kind, Registry, guarded
-    from crayon_bench.runs.left import Rerun, split_plan
     from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench.runs.protocol import parse_value
+    from crayon_bench.runs.remaining import Rerun, split_plan
     from crayon_bench.store.store import Store
 
     registry = Registry(plugin_files)
@@ -284,7 +284,7 @@ def _tell(plan: "Plan", registry: "Registry", quiet: bool) -> None:
 def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
     from tabulate import tabulate
 
-    from crayon_bench.runs.left import split_plan
+    from crayon_bench.runs.remaining import split_plan
 
     done, left = split_plan(plan, store, rerun)
     known = {record.key: record.status.value for record in done}

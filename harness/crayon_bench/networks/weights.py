@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crayon_bench.errors import UserError
-from crayon_bench.networks.fitting import fitting_body, fitting_head
+from crayon_bench.networks.matching import matching_body, matching_head
 from crayon_bench.networks.specification import CNNSpec, ModelSpec, Scaling
 from crayon_bench.networks.weights_file import classes_in, content_of, scaling_in, tensors_in
 
@@ -65,7 +65,7 @@ def find_weights(
             f"{path}: damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…", "install crayon-bench again"
         )
     tensors = tensors_in(path, content)
-    fitting_body(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
+    matching_body(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
     own = scaling_in(path, content) if source != "imagenet" else Scaling.IMAGENET
     scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
     if scaling is None:
@@ -89,7 +89,7 @@ def _whole(
     number = len(class_names) or dataset.classes
     why = "model.head = new"
     if spec.head != "new":
-        _, why = fitting_head(spec, path, tensors_in(path, content), number)
+        _, why = matching_head(spec, path, tensors_in(path, content), number)
         said = classes_in(path, content)
         if not why and said and sorted(said) != sorted(class_names or said):
             why = f"its classes are {', '.join(said)}"
@@ -123,7 +123,7 @@ def load_into(
     if hashlib.sha256(content).hexdigest() != coordinates["sha256"]:
         raise UserError(f"{path}: the weights changed after the plan was made", "give the same command again")
     tensors = tensors_in(path, content)
-    body = fitting_body(spec, path, tensors)
+    body = matching_body(spec, path, tensors)
     with torch.no_grad():
         state = model.state_dict()
         for name, value in state.items():
@@ -131,7 +131,7 @@ def load_into(
                 value.copy_(body[name.removeprefix("body.")])
         if not coordinates.get("head"):
             return
-        head, why = fitting_head(spec, path, tensors, len(state["head.bias"]))
+        head, why = matching_head(spec, path, tensors, len(state["head.bias"]))
         said = classes_in(path, content)
         if head is None or (said and sorted(said) != sorted(class_names)):
             why = why or f"its classes are {', '.join(said)}, and the data's {', '.join(class_names)}"

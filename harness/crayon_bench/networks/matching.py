@@ -1,4 +1,4 @@
-"""Whether the tensors of a file fit a network: its body, and its last layer."""
+"""Whether the tensors of a file match a network: its body, and its last layer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ HEADS = {"mobilenet_v2": "classifier.", "resnet18": "fc.", "resnet50": "fc.", "s
 """How the names of the last layer begin in a published state_dict."""
 
 
-def fitting_body(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
+def matching_body(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
     """Return the body's tensors. Raises UserError naming the first that does not fit."""
     import torch
 
@@ -52,7 +52,7 @@ def fitting_body(spec: CNNSpec, path: Path, tensors: "dict[str, Tensor]") -> "di
     return body
 
 
-def fitting_head(
+def matching_head(
     spec: CNNSpec, path: Path, tensors: "Mapping[str, Tensor]", classes: int
 ) -> "tuple[tuple[Tensor, Tensor] | None, str]":
     """Return weight (classes, K) and bias (classes,) of the last layer, or None and why it is not one for *classes*.
