@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 
 from crayon_bench.data.image_cache import decoded
-from crayon_bench.data.trees import cache_root
+from crayon_bench.data.roots import cache_root
 from crayon_bench.store.artifacts import Artifacts
 from crayon_bench.store.records import Record, digest, setting_of
 from crayon_bench.store.store import Store

@@ -15,8 +15,8 @@ from crayon_bench.networks.specification import model_spec
 from crayon_bench.networks.weights import find_weights
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.runs.identity import changed_plugins
 from crayon_bench.runs.perform import perform
-from crayon_bench.runs.plan import changed_plugins
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store

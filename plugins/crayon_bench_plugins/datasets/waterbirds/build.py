@@ -29,7 +29,7 @@ from PIL import Image
 from crayon_bench import UserError
 from crayon_bench.data.image_cache import open_picture
 from crayon_bench.data.preparing import Preparing, in_threads
-from crayon_bench_plugins.datasets.waterbirds import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS, SPLITS
+from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS, SPLITS
 
 WATERBIRDS = (
     *("albatross", "auklet", "cormorant", "frigatebird", "fulmar", "gull", "jaeger", "kittiwake", "pelican"),

@@ -1,11 +1,11 @@
-"""Geometry of masks that data sets share."""
+"""Geometry of masks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the boxes round what is set in *masks* (n, H, W), none of them empty: int64 (n, 4)."""
+    """Return the boxes round what is set in *masks* (n, H, W), int64 (n, 4). Round an empty one: the whole image."""
     sides = []
     for axis in (2, 1):  # any column set → rows that count; any row set → columns
         line: NDArray[np.bool_] = np.any(masks, axis=axis)

@@ -1,18 +1,12 @@
-"""Waterbirds: birds cut out of their photographs and put on land or on water, which in training gives the label away.
+"""Waterbirds as a data set: found, checked, decoded."""
 
-Source: Sagawa et al. 2020 (arXiv:1911.08731), from CUB-200-2011 (Wah et al. 2011) and Places (Zhou et al. 2017).
-"""
-
-import csv
 import hashlib
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files as package_files
 from importlib.resources.abc import Traversable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -23,7 +17,6 @@ from pydantic import Field
 from crayon_bench import (
     DataFile,
     Dataset,
-    Evidence,
     FeedbackKind,
     Found,
     LoadedData,
@@ -35,46 +28,12 @@ from crayon_bench import (
 )
 from crayon_bench.data.files import inspect, unverified
 from crayon_bench.data.image_cache import decoded, open_picture
-from crayon_bench.data.trees import Tree, digest_of, open_tree
-from crayon_bench_plugins.datasets._masks import tight_boxes
-
-GROUPS = ("landbird on land", "landbird on water", "waterbird on land", "waterbird on water")
-SPLITS = ("training", "validation", "test")
-"""Names of the numbers in the column ``split``."""
-
-PUBLISHED = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
-"""Number of images by split and group in the published set."""
-
-MISLABELLED = ("eastern_towhee", "western_meadowlark", "western_wood_pewee")
-"""Landbirds that the published labels call waterbirds, because their names contain "tern"."""
-
-BUILD_NOTE = "BUILD.json"
-"""Beside metadata.csv in a set that ``data build`` made: from what, and with which seed."""
-
-PICTURES = DataFile(
-    "waterbird_complete95_forest2water2",
-    "",
-    1 << 30,  # not published: a bound
-    "waterbird_complete95_forest2water2.tar.gz",
-    "",
-    ("https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz",),
-    tree=True,
-    origin="github.com/kohpangwei/group_DRO",
-)
-SEGMENTATIONS = DataFile(
-    "segmentations",
-    "",
-    39_272_883,
-    "segmentations.tgz",
-    "dc77f6cffea0cbe2e41d4201115c8f29a6320ecb04fffd2444f51b8066e4b84f",
-    (
-        "https://data.caltech.edu/records/w9d68-gec53/files/segmentations.tgz?download=1",
-        "https://data.caltech.edu/api/records/w9d68-gec53/files/segmentations.tgz/content",
-    ),
-    tree=True,
-    members=11_788,
-    origin="CUB-200-2011's page, data.caltech.edu/records/w9d68-gec53",
-)
+from crayon_bench.data.trees.opening import open_tree
+from crayon_bench.data.trees.scans import digest_of
+from crayon_bench.data.trees.tree import Tree
+from crayon_bench_plugins.datasets.waterbirds.evidence import BirdEvidence, bird_mask
+from crayon_bench_plugins.datasets.waterbirds.metadata import Row, corrected, differing_sizes, read_metadata
+from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS
 
 _STANDIN = "drawn birds on drawn scenes, 1st edition"
 STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = 600, 100, 200
@@ -98,27 +57,6 @@ class WaterbirdsParameters(Parameters):
         " each of the other two groups",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of ``metadata.csv``. line: where it stands in the file, from 1. y, place: 0 land, 1 water."""
-
-    line: int
-    filename: str
-    y: int
-    split: int
-    place: int
-
-    @property
-    def group(self) -> int:
-        """Label × place."""
-        return 2 * self.y + self.place
-
-    @property
-    def mask(self) -> str:
-        """Name of its segmentation."""
-        return str(PurePosixPath(self.filename).with_suffix(".png"))
 
 
 class Waterbirds(Dataset):
@@ -195,8 +133,8 @@ class Waterbirds(Dataset):
         """Check that a fetched archive has the published numbers of images: no checksum of it is published."""
         pictures = open_tree(path, file.name)
         rows = read_metadata(pictures)
-        if group_sizes(rows) != PUBLISHED:
-            raise UserError(f"{path}: not the published set: {_sizes(rows)}")
+        if differing := differing_sizes(rows):
+            raise UserError(f"{path}: not the published set: {differing}")
         if missing := pictures.missing([row.filename for row in rows]):
             raise UserError(f"{path}: {missing[0]} is missing, which metadata.csv names")
 
@@ -210,15 +148,13 @@ class Waterbirds(Dataset):
             except (ValueError, KeyError, TypeError):
                 seed = "unknown"
             return [f"not the published set, but one made by crayon-bench data build (seed {seed})"]
-        rows = read_metadata(pictures)
-        if group_sizes(rows) == PUBLISHED:
-            return []
-        return [f"not the published set, one of your own making perhaps: {_sizes(rows)}"]
+        differing = differing_sizes(read_metadata(pictures))
+        return [f"not the published set, one of your own making perhaps: {differing}"] if differing else []
 
     @classmethod
     def build(cls, inputs: Mapping[str, Path], output: Path, seed: int, say: Callable[[str], None]) -> None:
-        """Build a set from CUB and Places by the published recipe; see :mod:`._build_waterbirds`."""
-        from crayon_bench_plugins.datasets._build_waterbirds import build
+        """Build a set from CUB and Places by the published recipe; see ``build.py``."""
+        from crayon_bench_plugins.datasets.waterbirds.build import build
 
         build(inputs["cub"], inputs["places"], output, seed, say)
 
@@ -256,15 +192,16 @@ class Waterbirds(Dataset):
         )
 
     def _standin(self) -> LoadedData:
-        from crayon_bench_plugins.standins import birds, splits
+        from crayon_bench_plugins.standins.birds.sample import SIZE
+        from crayon_bench_plugins.standins.splits import standin_birds
 
-        if self.parameters.size != birds.SIZE[0]:
+        if self.parameters.size != SIZE[0]:
             raise UserError(
-                f"dataset.size = {self.parameters.size}: the stand-in's images have {birds.SIZE[0]} pixels a side",
-                f"use the protocol quick, --set dataset.size={birds.SIZE[0]}, or real data",
+                f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
+                f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
         rare = self.parameters.standin_minority
-        return splits.standin_birds(
+        return standin_birds(
             {
                 "train": (STANDIN_MAJORITY, rare, rare, STANDIN_MAJORITY),
                 "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * 4,
@@ -316,75 +253,6 @@ class Waterbirds(Dataset):
         return decoded(f"{self.name}-{what}", key, (len(names), *shape), items, decode, what=f"{self.name} {what}")
 
 
-class BirdEvidence(Evidence):
-    """The birds' masks: uint8 (N, 1, H, W), 1 on the bird; all 1 where nothing is known."""
-
-    def __init__(self, masks: NDArray[np.uint8]) -> None:
-        self._masks = masks
-
-    def relevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return the birds."""
-        masks: NDArray[np.bool_] = self._masks[examples, 0] != 0
-        return masks
-
-    def irrelevant_masks(self, examples: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return everything but the birds."""
-        return ~self.relevant_masks(examples)
-
-    def boxes(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the tight boxes round the birds."""
-        return tight_boxes(self.relevant_masks(examples))
-
-
-def bird_mask(grey: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
-    """Return where the bird is in a segmentation (H, W), as a mask (size, size); see :class:`Waterbirds`."""
-    if not grey.any():
-        return np.ones((size, size), dtype=np.bool_)
-    down, across = _area_weights(grey.shape[0], size), _area_weights(grey.shape[1], size)
-    # The margin keeps exact halves out on every machine, however its matrix product rounds.
-    mask: NDArray[np.bool_] = down @ (grey > 127).astype(np.float64) @ across.T > 0.5 + 1e-9
-    if not mask.any():
-        mean = down @ grey.astype(np.float64) @ across.T
-        mask = mean > mean.max() / 2
-    return mask
-
-
-def _area_weights(length: int, size: int) -> NDArray[np.float64]:
-    """Return a matrix (size, length) that averages *length* pixels over *size* equal stretches."""
-    edges = np.arange(size + 1) * (length / size)
-    pixel = np.arange(length)
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    weights: NDArray[np.float64] = np.maximum(overlap, 0.0) * (size / length)
-    return weights
-
-
-def corrected(row: Row) -> Row:
-    """Return the row with a landbird's label if its species was mislabelled."""
-    species = row.filename.partition("/")[0].partition(".")[2].lower()
-    return Row(row.line, row.filename, 0, row.split, row.place) if species in MISLABELLED else row
-
-
-def group_sizes(rows: Sequence[Row]) -> tuple[tuple[int, ...], ...]:
-    """Return the number of images by split and group."""
-    table = np.zeros((len(SPLITS), len(GROUPS)), dtype=np.int64)
-    for row in rows:
-        table[row.split, row.group] += 1
-    return tuple(tuple(int(number) for number in line) for line in table)
-
-
-def _sizes(rows: Sequence[Row]) -> str:
-    texts = [
-        f"{split} {'/'.join(map(str, here))} (published {'/'.join(map(str, there))})"
-        for split, here, there in zip(SPLITS, group_sizes(rows), PUBLISHED, strict=True)
-        if here != there
-    ]
-    return f"images by group {', '.join(texts)}"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# files
-
-
 def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
     pictures = open_tree(files[PICTURES.name], PICTURES.name)
     masks = open_tree(files[SEGMENTATIONS.name], SEGMENTATIONS.name)
@@ -398,56 +266,3 @@ def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
                 f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again",
             )
     return pictures, masks, rows
-
-
-def read_metadata(tree: Tree) -> list[Row]:
-    """Return the rows of ``metadata.csv``, in their order. Raises UserError naming the line that is wrong."""
-    where = f"{tree.path}: metadata.csv"
-    if "metadata.csv" not in tree.members:
-        raise UserError(f"{where} is missing", f"get the published set from {PICTURES.origin}, or build one")
-    try:
-        text = tree.read("metadata.csv").decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{where} is not a text file", "fetch it again") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    rows: list[Row] = []
-    seen: dict[str, int] = {}
-    try:
-        columns = reader.fieldnames or []
-        for column in ("img_id", "img_filename", "y", "split", "place"):
-            if columns.count(column) != 1:
-                raise UserError(f"{where}: the column {column} is missing" if column not in columns
-                                else f"{where}: the column {column} is there twice")  # fmt: skip
-        for record in reader:
-            rows.append(_row(record, reader.line_num, where))
-            for value in (f"img_id {record['img_id']}", f"img_filename {rows[-1].filename}"):
-                if value in seen:
-                    raise UserError(f"{where}, line {reader.line_num}: {value} is in line {seen[value]} already")
-                seen[value] = reader.line_num
-            if (mask := f"mask {rows[-1].mask}") in seen:
-                where_now = f"{where}, line {reader.line_num}: {rows[-1].filename}"
-                raise UserError(f"{where_now} has the segmentation of line {seen[mask]}")
-            seen[mask] = reader.line_num
-    except csv.Error as error:
-        raise UserError(f"{where}, line {reader.line_num}: {error}", "fetch it again") from None
-    for number, split in ((0, "training"), (2, "test")):
-        if not any(row.split == number for row in rows):
-            raise UserError(f"{where}: it has no {split} images (split {number})")
-    return rows
-
-
-def _row(record: dict[str, str], line: int, where: str) -> Row:
-    values = []
-    for column, allowed in (("img_id", None), ("y", 2), ("split", 3), ("place", 2)):
-        value = record[column] or ""
-        if not (value.isascii() and value.isdigit() and len(value) < 19) or (
-            allowed is not None and int(value) >= allowed
-        ):
-            expected = "a whole number" if allowed is None else " or ".join(map(str, range(allowed)))
-            raise UserError(f"{where}, line {line}: {column} is {value!r}, expected {expected}")
-        values.append(int(value))
-    name = record["img_filename"] or ""
-    parts = name.split("/")
-    if name.startswith("/") or "\\" in name or "\0" in name or not name or {"", ".", ".."} & set(parts):
-        raise UserError(f"{where}, line {line}: img_filename {name!r} is no path inside the set")
-    return Row(line, name, *values[1:])
