@@ -1,5 +1,6 @@
 """The documentation tells the truth: its commands run, its links lead somewhere, nothing public is missing from it."""
 
+import importlib.util
 import json
 import os
 import re
@@ -137,6 +138,51 @@ def test_every_parameter_of_every_plugin_has_a_description():
     for model in [*models, CNNSpec, MLPSpec, Recipe]:
         for name, field in model.model_fields.items():
             assert field.description, (model, name)
+
+
+def test_every_public_name_is_on_one_page_of_the_reference_and_every_page_is_in_the_nav():
+    import crayon_bench
+
+    yaml = pytest.importorskip("yaml")
+    texts = [page.read_text(encoding="utf-8") for page in ROOT.glob("docs/reference/api/*.md")]
+    shown = [name for text in texts for name in re.findall(r"^::: crayon_bench\.(\w+)$", text, re.M)]
+    modules = [name for name in shown if name not in crayon_bench.__all__]
+    assert sorted(set(shown) - set(modules)) == sorted(crayon_bench.__all__)
+    assert len(set(shown)) == len(shown)
+    for name in re.findall(r"^::: (crayon_bench\.testing\.\w+)$", "\n".join(texts), re.M):
+        assert hasattr(importlib.import_module("crayon_bench.testing"), name.rpartition(".")[2])
+    index = (ROOT / "docs/reference/api/index.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in index for name in crayon_bench.__all__)
+
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    pages = {str(p.relative_to(ROOT / "docs")) for p in ROOT.glob("docs/**/*.md") if "examples" not in p.parts}
+    assert set(re.findall(r"'([\w/-]+\.md)'", str(nav))) == pages
+
+
+def test_docstrings_become_markdown():
+    griffe = pytest.importorskip("griffe")
+    path = ROOT / "docs/extensions/docstrings.py"
+    spec = importlib.util.spec_from_file_location("docstrings", path)
+    assert spec is not None and spec.loader is not None
+    extension = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    text = "See :class:`~a.b.C`, :func:`f` and :class:`crayon_bench.Job`::\n\n    code\n\nrows: many\n  more. of: x\nraw: no"
+    module = griffe.visit("m", Path("m.py"), f'"""{text}"""\ndef f(): ...\n', extensions=None)
+    assert module.docstring is not None
+    extension.Docstrings().on_object(obj=module, loader=None)
+    assert module.docstring.value.splitlines() == [
+        "See `C`, " + link("m.f", "f") + " and " + link("crayon_bench.Job", "Job") + ":",
+        "",
+        "    code",
+        "",
+        "- rows: many",
+        "    more. of: x",
+        "- raw: no",
+    ]
+
+
+def link(path: str, shown: str) -> str:
+    return f'<autoref optional identifier="{path}"><code>{shown}</code></autoref>'
 
 
 def test_the_readmes_table_is_the_published_one():
