@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.cli.options import split_names, store_option
+from crayon_bench.cli.options import store_option
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.texts import split_names
 
 if TYPE_CHECKING:
     from crayon_bench_leaderboards.baseline import Cell

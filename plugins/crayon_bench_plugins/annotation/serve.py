@@ -14,8 +14,9 @@ import click
 from click.core import ParameterSource
 
 from crayon_bench import UserError
-from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, set_option, store_option
+from crayon_bench.cli.options import data_root_option, plugin_option, set_option, store_option
 from crayon_bench.errors import one_line
+from crayon_bench.texts import MAX_SEED
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.answers import Answers, Task
