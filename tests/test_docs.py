@@ -185,6 +185,32 @@ def link(path: str, shown: str) -> str:
     return f'<autoref optional identifier="{path}"><code>{shown}</code></autoref>'
 
 
+def test_the_numbers_of_the_foot_guns_are_computed_right():
+    import numpy as np
+    from crayon_bench_leaderboards.statistics import wilson
+    from scipy.stats import binom
+
+    page = " ".join((ROOT / "docs/foot-guns.md").read_text(encoding="utf-8").split())
+    for right, total in ((4, 4), (180, 200), (580, 642), (1800, 2000)):
+        low, high = wilson(right, total)
+        row = rf"{right:,} / {total:,}[^|]*\| {100 * right / total:.0f} \| {low:.0f} to {high:.0f} \|"
+        assert re.search(row, page), row
+    accuracies = [99, 80, 60, 95]
+    for weights in ([1, 1, 1, 1], [2255, 2255, 642, 642], [3498, 184, 56, 1057]):
+        assert re.search(rf"{', '.join(f'{w:,}' for w in weights)}[^|]*\| {np.average(accuracies, weights=weights):.1f} \|", page)
+
+    def mean_of(n: int, chances: np.ndarray) -> float:
+        return float(np.diff(np.r_[0, chances]) @ np.arange(n + 1)) / n * 100
+
+    best_of_twenty = mean_of(200, binom.cdf(np.arange(201), 200, 0.7) ** 20)
+    assert f"scores {best_of_twenty:.1f} % on average" in page
+    worst_of_hundred = mean_of(6, 1 - (1 - binom.cdf(np.arange(7), 6, 0.9)) ** 100)
+    assert f"the worst of them is at {worst_of_hundred:.0f} % on average" in page
+    seeds = [42, 70, 85, 87, 75, 85, 84, 82, 84, 80]
+    assert f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]} %" in page
+    assert f"The mean is {np.mean(seeds):.1f} and the standard deviation {np.std(seeds, ddof=1):.1f}" in page
+
+
 def test_the_readmes_table_is_the_published_one():
     def rows(text: str) -> list[list[str]]:
         lines = [re.sub(r"<sup>.*?</sup>", "", line) for line in text.splitlines() if line.startswith("| ")]
