@@ -23,6 +23,7 @@ from crayon_bench.plugins.registry import Kind, Registry, guarded
 from crayon_bench.plugins.rows import PluginError
 from crayon_bench.runs.limits import Limits, memory
 from crayon_bench.runs.plan import Options, Plan, Rerun, make_plan, split_plan
+from crayon_bench.runs.protocol import parse_value
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
@@ -107,8 +108,10 @@ def run(
             keep_models=keep_models,
         )
         limits = _limits(time_limit, memory_limit)
-        if limits != Limits() and threading.current_thread() is not threading.main_thread() and executor == "auto":
-            executor = "processes"  # a limit is kept in the main thread of a process
+        if limits != Limits() and threading.current_thread() is not threading.main_thread():
+            if executor == "serial":
+                raise UserError("limits are kept in a process's main thread alone", "use executor 'processes'")
+            executor = "processes" if executor == "auto" else executor
         carrier = _executor(registry, executor, executor_options or {}, workers)
         which = Rerun(choice(rerun, list(Rerun), "--rerun"))
         plan = make_plan(options, registry)
@@ -381,14 +384,18 @@ def _sets(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     """Return the settings as ``--set`` takes them."""
     if not isinstance(settings, Mapping):
         return list(settings)
-    return [f"{name}={_toml(value, f'settings {name}')}" for name, value in settings.items()]
+    return [f"{name}={_toml(value, name)}" for name, value in settings.items()]
 
 
 def _toml(value: Any, where: str) -> str:
+    """Return *value* as TOML. Its forms of numbers, texts and lists are JSON's too."""
     try:
-        return json.dumps(value, allow_nan=False, default=lambda number: number.item())  # TOML has these forms too
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=lambda number: number.item())
+        if parse_value(text) != value:
+            raise ValueError
     except (TypeError, ValueError, AttributeError):
-        raise UserError(f"{where} = {value!r}: expected a finite number, a text, true or false, or a list") from None
+        raise UserError(f"settings {where} = {value!r}: expected a number, a text, true or false, or a list") from None
+    return text
 
 
 def _executor(registry: Registry, name: str, options: Mapping[str, Any], workers: int | None) -> "Executor":
@@ -401,7 +408,7 @@ def _executor(registry: Registry, name: str, options: Mapping[str, Any], workers
 
 def _limits(seconds: float | None, mebibytes: int | None) -> Limits:
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise UserError(f"--time-limit {seconds}: expected a number of seconds")
+        raise UserError(f"--time-limit {seconds:g}: expected a number of seconds")
     if mebibytes is not None and mebibytes < 1:
         raise UserError(f"--memory-limit {mebibytes}: expected a number of MiB, 1 at least")
     if seconds is not None and not hasattr(signal, "pthread_kill"):
