@@ -33,7 +33,7 @@ def test_the_commands_of_a_page_run_in_order_in_an_empty_folder(page, cli):
     for command in commands(page):
         program, *arguments = shlex.split(command)
         if program == "python":
-            subprocess.run([sys.executable, *arguments], check=True, timeout=100, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, *arguments], check=True, timeout=300, stdout=subprocess.DEVNULL)
             continue
         assert program == "crayon-bench"
         result = cli(*arguments)
