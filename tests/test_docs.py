@@ -187,8 +187,9 @@ def link(path: str, shown: str) -> str:
 
 def test_the_numbers_of_the_foot_guns_are_computed_right():
     import numpy as np
-    from crayon_bench_leaderboards.statistics import wilson
     from scipy.stats import binom
+
+    from crayon_bench_leaderboards.statistics import wilson
 
     page = " ".join((ROOT / "docs/foot-guns.md").read_text(encoding="utf-8").split())
     for right, total in ((4, 4), (180, 200), (580, 642), (1800, 2000)):
@@ -197,7 +198,9 @@ def test_the_numbers_of_the_foot_guns_are_computed_right():
         assert re.search(row, page), row
     accuracies = [99, 80, 60, 95]
     for weights in ([1, 1, 1, 1], [2255, 2255, 642, 642], [3498, 184, 56, 1057]):
-        assert re.search(rf"{', '.join(f'{w:,}' for w in weights)}[^|]*\| {np.average(accuracies, weights=weights):.1f} \|", page)
+        assert re.search(
+            rf"{', '.join(f'{w:,}' for w in weights)}[^|]*\| {np.average(accuracies, weights=weights):.1f} \|", page
+        )
 
     def mean_of(n: int, chances: np.ndarray) -> float:
         return float(np.diff(np.r_[0, chances]) @ np.arange(n + 1)) / n * 100
