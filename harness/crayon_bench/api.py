@@ -23,8 +23,8 @@ from crayon_bench.plugins.registry import Kind, Registry, guarded
 from crayon_bench.plugins.rows import PluginError
 from crayon_bench.runs.limits import Limits, memory
 from crayon_bench.runs.plan import Options, Plan, make_plan
-from crayon_bench.runs.remaining import Rerun, split_plan
 from crayon_bench.runs.protocol import parse_value
+from crayon_bench.runs.remaining import Rerun, split_plan
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
