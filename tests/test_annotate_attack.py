@@ -16,6 +16,8 @@ import pytest
 from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers import Answers, Task
 
+pytestmark = pytest.mark.slow
+
 CASES = 5000 if os.environ.get("CRAYON_BENCH_FUZZ") == "full" else 300
 EVIL = "<img src=x onerror=alert(1)>"
 

@@ -23,6 +23,8 @@ from filelock import FileLock
 from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers import Answers, Task
 
+pytestmark = pytest.mark.slow
+
 api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (pip install playwright)")
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}

@@ -34,6 +34,8 @@ from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST, read_idx
 from crayon_bench_plugins.datasets.waterbirds import PICTURES, SEGMENTATIONS, Waterbirds
 from hostile import attempt, cases, examples, mutated, mutated_text, mutated_value, texts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_memory_of_earlier_scans():
