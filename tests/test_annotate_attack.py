@@ -17,6 +17,8 @@ from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers.folder import Answers
 from crayon_bench_plugins.annotation.answers.tasks import Task
 
+pytestmark = pytest.mark.slow
+
 CASES = 5000 if os.environ.get("CRAYON_BENCH_FUZZ") == "full" else 300
 EVIL = "<img src=x onerror=alert(1)>"
 

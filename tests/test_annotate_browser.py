@@ -24,6 +24,8 @@ from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers.folder import Answers
 from crayon_bench_plugins.annotation.answers.tasks import Task
 
+pytestmark = pytest.mark.slow
+
 api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (pip install playwright)")
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}

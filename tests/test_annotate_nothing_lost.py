@@ -16,7 +16,7 @@ from crayon_bench_plugins.annotation.answers.tasks import Task
 KILLS = 50 if os.environ.get("CRAYON_BENCH_FUZZ") == "full" else 6
 ANNOTATORS = ("Ada", "Bo", "Cy", "Di")
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="kill -9 is for POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="kill -9 is for POSIX")]
 
 
 class Worker(threading.Thread):

@@ -15,6 +15,8 @@ from crayon_bench_plugins.annotation.answers.folder import Answers
 from crayon_bench_plugins.annotation.answers.tasks import Task
 from recorded import by_rule
 
+pytestmark = pytest.mark.slow
+
 SIZES = ("dataset.majority=56", "dataset.minority=8", "dataset.test=4", "dataset.validation=4")
 SETS = [*SIZES, "original.epochs=2", "refine.epochs=2"]
 COMMON = ["--dataset", "celeba", "--source", "standin", *[word for pair in SETS for word in ("--set", pair)]]

@@ -23,6 +23,8 @@ from hostile import attempt, cases, examples, mutated, mutated_text, mutated_val
 from recorded import BEGIN, hurried, manifest
 from test_answers import everything
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path) -> Path:

@@ -37,6 +37,8 @@ from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds
 from crayon_bench_plugins.datasets.waterbirds.published import PICTURES, SEGMENTATIONS
 from hostile import attempt, cases, examples, mutated, mutated_text, mutated_value, texts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_memory_of_earlier_scans():

@@ -15,6 +15,8 @@ from crayon_bench_leaderboards.render.report import report_text
 from hostile import attempt, cases, mutated, mutated_value
 from test_check import fill
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path) -> Path:

@@ -28,6 +28,8 @@ from crayon_bench_plugins.datasets.celeba.dataset import CelebA
 from helpers import METHOD
 from hostile import attempt, cases, examples, mutated, mutated_text
 
+pytestmark = pytest.mark.slow
+
 SPEC = CNNSpec(name="small-cnn", weights="file")
 STATE = {
     name.removeprefix("body."): value.contiguous()

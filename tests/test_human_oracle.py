@@ -357,8 +357,8 @@ def test_the_fingerprint_is_of_what_counts(tmp_path):
 
 def test_answers_that_change_after_the_plan(cli, answered):
     from crayon_bench.plugins.registry import Registry
-    from crayon_bench.runs.perform import make_oracle
     from crayon_bench.runs.plan import Options, make_plan
+    from crayon_bench.runs.prepared import make_oracle
 
     options = Options(
         ["celeba"],

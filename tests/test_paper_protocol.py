@@ -24,6 +24,8 @@ from crayon_bench.runs.protocol import load_protocol
 from crayon_bench_plugins.datasets.waterbirds.published import PICTURES, SEGMENTATIONS
 from test_celeba import write_celeba
 
+pytestmark = pytest.mark.slow
+
 DEAD = 40
 """Channels of the network below that nothing can activate."""
 

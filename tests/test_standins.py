@@ -41,6 +41,7 @@ def test_the_published_stand_in_leaderboards_hold_what_is_promised(dataset):
     assert all(row["published"] is None for row in board["rows"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
 def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
     """One seed of what the published tables show with five, and the same network on group-balanced data."""
