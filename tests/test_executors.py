@@ -132,10 +132,11 @@ def test_records_do_not_depend_on_the_number_of_workers(workers, serial, tmp_pat
 
 def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tmp_path):
     """Three workers that would all need the same model at once; one method alone, too, which waits for its own."""
+    from crayon_bench.together import in_order, put_together
+
     from crayon_bench.dataset import Source
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.plan import Options, make_plan
-    from crayon_bench.together import in_order, put_together
 
     file = tmp_path / "mine.py"
     file.write_text(

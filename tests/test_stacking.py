@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from crayon_bench.stacking import Training, alike, train
+from crayon_bench.together import AT_ONCE, put_together
 from safetensors.torch import load_file
 
 from conftest import TINY
@@ -18,8 +20,6 @@ from crayon_bench.networks.specification import MLPSpec, Recipe
 from crayon_bench.networks.training import Batch, fit
 from crayon_bench.plugins.registry import Registry
 from crayon_bench.runs.plan import Options, make_plan
-from crayon_bench.stacking import Training, alike, train
-from crayon_bench.together import AT_ONCE, put_together
 from helpers import method
 
 METHODS = "original,crayon-attention,rrr,energy,train-more"

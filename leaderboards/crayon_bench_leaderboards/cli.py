@@ -10,8 +10,8 @@ from crayon_bench.cli.options import split_names, store_option
 from crayon_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from crayon_bench_leaderboards.baseline import Cell
-    from crayon_bench_leaderboards.board import Table
+    from crayon_bench_leaderboards.cells import Cell
+    from crayon_bench_leaderboards.table import Table
 
 
 @click.command()
@@ -59,8 +59,9 @@ def leaderboard(
     settings gives several tables, newest first.
     """
     from crayon_bench.store.store import Store
-    from crayon_bench_leaderboards.board import CURVE, boards_for, load_board, make_tables
+    from crayon_bench_leaderboards.boards import CURVE, boards_for, load_board
     from crayon_bench_leaderboards.curve import curve_tables
+    from crayon_bench_leaderboards.fill import make_tables
     from crayon_bench_leaderboards.price import load_price
     from crayon_bench_leaderboards.render import print_terminal
 
@@ -202,7 +203,8 @@ def check(
     mistake in the command), 3 nothing could be compared.
     """
     from crayon_bench.store.store import Store
-    from crayon_bench_leaderboards.baseline import cells_of, read_cells, write_baseline
+    from crayon_bench_leaderboards.baseline import read_cells, write_baseline
+    from crayon_bench_leaderboards.cells import cells_of
     from crayon_bench_leaderboards.check import check as compare
     from crayon_bench_leaderboards.render.report import conclusion, report_text
 
@@ -226,7 +228,7 @@ def check(
 
 
 def _known_metric(name: str) -> str:
-    from crayon_bench_leaderboards.board import SHORT_NAMES
+    from crayon_bench_leaderboards.boards import SHORT_NAMES
     from crayon_bench_leaderboards.statistics import METRICS
 
     full = SHORT_NAMES.get(name, name)

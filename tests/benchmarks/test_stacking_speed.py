@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from crayon_bench.stacking import Training, train
 from torch import nn
 
 from crayon_bench.networks.mlp import MLP
 from crayon_bench.networks.specification import MLPSpec, Recipe
-from crayon_bench.stacking import Training, train
 from test_speed import CLASSES, MAPS, SHAPE, N, data
 from timing import note, one_thread, ratio  # noqa: F401
 
