@@ -1,39 +1,51 @@
-"""Sessions: tests, fuzz, lint, types, benchmarks, docs. Run one with ``nox -s NAME``."""
+"""Sessions: tests, slow, fuzz, chaos, lint, types, benchmarks, docs. Run one with ``nox -s NAME``."""
 
 import nox
 
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = ["tests", "slow", "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, without benchmarks."""
+    """What is run after every change: minutes."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """The other tests: chaos, load, fuzz, the browser, wheels, packages of third parties, long trainings."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
-    """All hostile cases, 5,000 fuzzed requests and 50 kills of the annotation server; the tests run a part of them."""
+    """All hostile cases, 5,000 fuzzed requests and 50 kills of the annotation server; ``slow`` runs a part of them."""
     session.install("-e", ".[test]")
     which = "test_hostile or annotate_attack or annotate_nothing"
-    session.run("pytest", "tests", "-k", which, *session.posargs, env={"CRAYON_BENCH_FUZZ": "full"})
+    session.run(
+        "pytest", "tests", "-m", "slow or not slow", "-k", which, *session.posargs, env={"CRAYON_BENCH_FUZZ": "full"}
+    )
 
 
 @nox.session
 def chaos(session: nox.Session) -> None:
     """Processes and machines killed at random moments, a hundred times; takes an hour on two CPUs."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-s", "tests/test_chaos.py", *session.posargs, env={"CRAYON_BENCH_CHAOS": "100"})
+    session.run(
+        "pytest", "-s", "-m", "slow", "tests/test_chaos.py", *session.posargs, env={"CRAYON_BENCH_CHAOS": "100"}
+    )
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style."""
-    session.install("ruff")
+    """Style, and which module may import which."""
+    session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
 
 
 @nox.session

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -74,6 +74,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(f"{total:6,} in all; more with CRAYON_BENCH_FUZZ=full")
 
 
+def serial(arguments: Iterable[object]) -> list[str]:
+    """The command; a `run` that names no executor is carried out in its own process, one run after the other.
+
+    The default, ``auto``, would start worker processes for every sweep: seconds each, and more of them than cores.
+    """
+    words = [str(a) for a in arguments]
+    named = any(word == "--executor" or word.startswith("--executor=") for word in words)
+    return words if words[:1] != ["run"] or named else [*words, "--executor", "serial"]
+
+
 @dataclass
 class Result:
     code: int
@@ -83,12 +93,12 @@ class Result:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Call the command line in this process."""
+    """Call the command line in this process; see :func:`serial`."""
     from crayon_bench.cli import invoke
 
     def call(*arguments: object) -> Result:
         capsys.readouterr()
-        code = invoke([str(a) for a in arguments])
+        code = invoke(serial(arguments))
         captured = capsys.readouterr()
         return Result(code, captured.out, captured.err)
 
@@ -97,11 +107,11 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def process() -> Callable[..., Result]:
-    """Call the command line in a process of its own."""
+    """Call the command line in a process of its own; see :func:`serial`."""
 
     def call(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Result:
         done = subprocess.run(
-            [sys.executable, "-m", "crayon_bench", *[str(a) for a in arguments]],
+            [sys.executable, "-m", "crayon_bench", *serial(arguments)],
             capture_output=True,
             text=True,
             cwd=cwd,

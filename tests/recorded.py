@@ -14,23 +14,17 @@ from crayon_bench.ledger.metered import close_ledger
 from crayon_bench.parameters import Parameters
 from crayon_bench.plugins.registry import Registry
 from crayon_bench.runs.isolation import isolated
-from crayon_bench.runs.perform import prepare
 from crayon_bench.runs.plan import Options, make_plan
+from crayon_bench.runs.prepared import prepare
 from crayon_bench.runs.run import Run
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
-from crayon_bench_plugins.annotation.answers import (
-    Answer,
-    Answers,
-    Manifest,
-    Recorder,
-    Task,
-    Via,
-    image_hash,
-    map_hash,
-    neuron_id,
-    patches_hash,
-)
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.shown import image_hash, map_hash, neuron_id, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import Answer, Task
 
 CONTENT = "c" * 64
 BEGIN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -83,7 +77,7 @@ def by_rule(folder: Path, arguments: Mapping[str, Any], store: Path, *, who: str
     registry = Registry()
     request = make_plan(Options(**arguments), registry).requests[0]
     kinds = tuple(FeedbackKind)
-    with isolated(request):
+    with isolated(request, {}):
         prepared = prepare(Run(request), Store.create(store), registry, Parameters(), kinds, False)
         job, data = prepared.job, prepared.data
         everyone = np.arange(len(data.train))

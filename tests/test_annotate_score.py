@@ -11,8 +11,11 @@ from safetensors.torch import load_file
 from annotation_site import Client
 from crayon_bench.dataset import Source
 from crayon_bench.store.records import Record
-from crayon_bench_plugins.annotation.answers import Answers, Task
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.tasks import Task
 from recorded import by_rule
+
+pytestmark = pytest.mark.slow
 
 SIZES = ("dataset.majority=56", "dataset.minority=8", "dataset.test=4", "dataset.validation=4")
 SETS = [*SIZES, "original.epochs=2", "refine.epochs=2"]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from test_executors import alive, content, no_ray, plain, wait_until, workers_of
+from test_executors import EXECUTORS, alive, content, no_ray, plain, wait_until, workers_of
 
 TRIALS = int(os.environ.get("CRAYON_BENCH_CHAOS", "5"))
 SWEEP = [
@@ -33,7 +33,7 @@ SWEEP = [
 ]
 SWEEP += ["--set", "original.epochs=20", "--set", "refine.epochs=10"]
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")]
 
 
 def share(percent: int) -> int:
@@ -56,7 +56,7 @@ def finish(process: subprocess.Popen) -> str:
 def whole(tmp_path_factory):
     """The result of an unbroken sweep."""
     store = tmp_path_factory.mktemp("whole") / "store"
-    finish(start(store))
+    finish(start(store, *EXECUTORS["serial"]))
     return content(store)
 
 
@@ -83,7 +83,7 @@ def test_workers_killed(whole, tmp_path, chance):
 
 
 def kill_a_worker(store: Path, chance: random.Random, *, late: bool) -> None:
-    process = start(store, "--executor", "processes", "--workers", "2")
+    process = start(store, *EXECUTORS["processes"])
     wait_until(lambda: process.poll() is not None or workers_of(process.pid))
     if late:
         wait_until(lambda: process.poll() is not None or list(store.glob("runs/*")))
@@ -97,7 +97,7 @@ def test_drivers_killed(whole, tmp_path, chance):
     cut = parts = 0
     for trial in range(share(40)):
         store = tmp_path / str(trial)
-        extra = ["--executor", "processes", "--workers", "2"] if trial % 2 else []
+        extra = EXECUTORS["processes" if trial % 2 else "serial"]
         cut += kill_the_driver(store, chance, extra, late=trial % 4 > 1)
         done = {folder: (folder / "record.json").stat().st_mtime_ns for folder in store.glob("runs/[!.]*")}
         parts += 0 < len(done) < len(whole)
@@ -112,7 +112,7 @@ def test_drivers_killed(whole, tmp_path, chance):
 def kill_the_driver(store: Path, chance: random.Random, extra: list[str], *, late: bool) -> bool:
     process = start(store, *extra)
     wait_until(lambda: process.poll() is not None or list(store.glob("runs/*" if late else "runs")))
-    time.sleep(chance.uniform(0, 1 if late else 6 if extra else 2.5))
+    time.sleep(chance.uniform(0, 1 if late else 6 if "processes" in extra else 2.5))
     workers = workers_of(process.pid)
     process.kill()
     process.communicate()

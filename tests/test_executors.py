@@ -24,14 +24,16 @@ no_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not install
 no_slurm = pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed (crayon-bench[slurm])")
 
 EXECUTORS = {
-    "serial": [],
+    "serial": ["--executor", "serial"],
     "processes": ["--executor", "processes", "--workers", "2"],
     "ray": ["--executor", "ray", "--workers", "2"],
     "slurm": ["--executor", "slurm", "--slurm-cluster", "local", "--workers", "2"],
 }
-MARKS = {"ray": no_ray, "slurm": no_slurm}
+slow = pytest.mark.slow
+MARKS = {"ray": (no_ray, slow), "slurm": (no_slurm, slow)}
 ELSEWHERE = [pytest.param(name, marks=MARKS.get(name, ())) for name in EXECUTORS if name != "serial"]
-ALL = [pytest.param(name, marks=MARKS.get(name, ())) for name in EXECUTORS]
+HERE_QUICK = ["serial", pytest.param("processes", marks=slow)]
+"""Where every worker is a process to be started: what they do otherwise than `serial` is tested once in the quick tests."""
 
 
 def content(store: Path) -> dict[str, tuple]:
@@ -41,7 +43,7 @@ def content(store: Path) -> dict[str, tuple]:
         if folder.name.startswith("."):
             continue
         record = json.loads((folder / "record.json").read_text())
-        for name in ("started", "finished", "seconds", "memory", "stacked", "environment"):
+        for name in ("started", "finished", "seconds", "memory", "environment"):
             record.pop(name)
         predictions = folder / "predictions.parquet"
         found[folder.name] = record, pq.read_table(predictions).to_pydict() if predictions.exists() else None
@@ -90,19 +92,21 @@ def alive(pid: int) -> bool:
 
 
 METHODS = "original,crayon-attention,rrr,energy,gradia,train-more"
+SWEEP = [*RUN, "--methods", METHODS, "--seeds", "3", *FEW]
 
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     """Records of the serial executor."""
+    from crayon_bench.cli import invoke
+
     store = tmp_path_factory.mktemp("serial") / "store"
-    run_in_process(store, "serial")
+    assert invoke([*SWEEP, "--store", str(store), *EXECUTORS["serial"]]) == 0
     return content(store)
 
 
 def run_in_process(store: Path, name: str, *more: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "crayon_bench", *RUN, "--methods", METHODS, "--seeds", "3", *FEW]
-    command += ["--store", str(store), *EXECUTORS[name], *more]
+    command = [sys.executable, "-m", "crayon_bench", *SWEEP, "--store", str(store), *EXECUTORS[name], *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == code, done.stderr
     return done.stderr
@@ -123,19 +127,19 @@ def test_records_do_not_depend_on_the_executor(name, serial, tmp_path):
     assert "Traceback" not in err
 
 
+@slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_records_do_not_depend_on_the_number_of_workers(workers, serial, tmp_path):
-    """Other numbers make other groups of seeds."""
     run_in_process(tmp_path / "store", "processes", "--workers", str(workers))
     assert plain(content(tmp_path / "store")) == plain(serial)
 
 
 def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tmp_path):
-    """Three workers that would all need the same model at once; one method alone, too, which waits for its own."""
+    """Workers that would all need the same model at once; one method alone, too, which waits for its own."""
     from crayon_bench.dataset import Source
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.plan import Options, make_plan
-    from crayon_bench.together import in_order, put_together
+    from crayon_bench.runs.sweep import makers_first
 
     file = tmp_path / "mine.py"
     file.write_text(
@@ -143,20 +147,20 @@ def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tm
     )
     registry = Registry([file])
     options = Options(["decoymnist"], ["original", "one", "two"], range(3), source=Source.STANDIN)
-    units = in_order(put_together(make_plan(options, registry).requests, registry, 3))
-    assert [unit.method for unit in units] == ["original", *["one", "two"] * 3]
+    requests = makers_first(make_plan(options, registry).requests)
+    assert [request.method for request in requests] == ["original"] * 3 + ["one", "two"] * 3
     options = Options(["decoymnist"], ["one", "two"], range(3), source=Source.STANDIN)
-    units = in_order(put_together(make_plan(options, registry).requests, registry, 3))
-    assert [(unit.method, unit.seed) for unit in units] == [
+    requests = makers_first(make_plan(options, registry).requests)
+    assert [(request.method, request.seed) for request in requests] == [
         ("one", 0), ("one", 1), ("one", 2), ("two", 0), ("two", 1), ("two", 2)
     ]  # fmt: skip
 
-    names = [f"m{number}" for number in range(6)]
+    names = [f"m{number}" for number in range(4)]
     file.write_text("\n".join(method(name, "return job.model").replace("Mine", name.title()) for name in names))
     run = [*RUN, "--methods", ",".join(names), "--seeds", "1", "--plugin", file, *TINY]
-    assert cli(*run, "--executor", "processes", "--workers", "3").code == 0
+    assert cli(*run, "--executor", "processes", "--workers", "2").code == 0
     logs = [(folder / "log.txt").read_text() for folder in Path("crayon-runs/runs").iterdir()]
-    assert sorted("reused" in log for log in logs) == [False] + [True] * 5
+    assert sorted("reused" in log for log in logs) == [False] + [True] * 3
 
 
 def test_the_default_number_of_workers_shares_out_the_cpus(capsys, monkeypatch):
@@ -180,6 +184,85 @@ def test_the_default_number_of_workers_shares_out_the_cpus(capsys, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# auto
+
+PROBE = "import os\njob.report('in process', os.getpid())\nreturn job.fit()"
+
+
+def pids(store: Path) -> set[int]:
+    """The processes in which the runs of a store were carried out."""
+    logs = [file.read_text() for file in store.glob("runs/*.probe.*/log.txt")]
+    return {int(pid) for log in logs for pid in re.findall(r"in process (\d+)", log)}
+
+
+@pytest.fixture
+def probe(cli, tmp_path, monkeypatch):
+    """A function that runs a method which tells its process; this machine has two CPUs and much memory."""
+    from crayon_bench.cli import invoke
+
+    monkeypatch.setattr("crayon_bench_plugins.executors.processes._cpus", lambda: 2)
+    monkeypatch.setattr("crayon_bench_plugins.executors.processes._room", lambda: 100)
+    file = tmp_path / "probe.py"
+    file.write_text(method("probe", PROBE))
+
+    def call(store: str, *arguments: str) -> set[int]:
+        assert invoke([*RUN, "--plugin", str(file), *TINY, "--store", store, *arguments]) == 0
+        return pids(Path(store))
+
+    return call
+
+
+def test_by_default_several_runs_are_carried_out_by_worker_processes_to_the_same_bits(probe):
+    """No executor is named: `auto` is the default."""
+    several = ["--methods", "probe,train-more", "--seeds", "2"]
+    workers = probe("auto", *several)
+    assert len(workers) in (1, 2)  # of two workers, one may do both
+    assert os.getpid() not in workers
+    assert probe("serial", *several, "--executor", "serial") == {os.getpid()}
+    assert len(content(Path("serial"))) == 4
+    assert plain(content(Path("auto"))) == plain(content(Path("serial")))
+
+
+ONE_IS_ENOUGH = {
+    "one run": ["--methods", "probe", "--seeds", "1"],
+    "one run that applies": ["--methods", "probe,gradia,crayon-pruning", "--seeds", "1"],
+    "one worker": ["--methods", "probe", "--seeds", "2", "--executor", "auto", "--workers", "1"],
+    "one CPU": ["--methods", "probe", "--seeds", "2"],
+    "threads for all CPUs": ["--methods", "probe", "--seeds", "2", "--set", "protocol.threads=2"],
+    "no room": ["--methods", "probe", "--seeds", "2"],
+}
+
+
+@pytest.mark.parametrize("case", ONE_IS_ENOUGH)
+def test_where_one_worker_is_enough_it_is_this_process(case, probe, monkeypatch):
+    if case == "one CPU":
+        monkeypatch.setattr("crayon_bench_plugins.executors.processes._cpus", lambda: 1)
+    if case == "no room":
+        monkeypatch.setattr("crayon_bench_plugins.executors.processes._room", lambda: 0)
+    assert probe("store", *ONE_IS_ENOUGH[case]) == {os.getpid()}
+
+
+SCRIPT = """
+from pathlib import Path
+from crayon_bench.cli import invoke
+with Path("begun").open("a") as file:
+    file.write("x")
+run = ["run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "1", *OPTIONS]
+code = invoke([*run, "--executor", "processes", "--workers", "2"])
+Path("code").write_text(str(code))
+"""
+
+
+def test_a_script_without_a_guard_is_not_begun_again_by_the_workers():
+    Path("script.py").write_text(f"OPTIONS = {TINY}\n{SCRIPT}")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (Path("code").read_text(), Path("begun").read_text()) == ("0", "x")
+    assert statuses(Path("crayon-runs")) == {"original.s0": "ok", "train-more.s0": "ok"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # workers that die
 
 DEADLY = "import os, signal\nif job.base_seed == 1:\n    {}\nreturn job.fit()"
@@ -187,12 +270,10 @@ DEADLY = "import os, signal\nif job.base_seed == 1:\n    {}\nreturn job.fit()"
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_worker_that_dies_fails_its_run_and_the_rest_goes_on(name, cli, tmp_path):
-    """A method that is stackable, so that seed 1 takes two others with it; they are tried by themselves."""
     file = tmp_path / "deadly.py"
-    file.write_text(method("deadly", DEADLY.format("os.kill(os.getpid(), signal.SIGKILL)"), extra="stackable = True"))
+    file.write_text(method("deadly", DEADLY.format("os.kill(os.getpid(), signal.SIGKILL)")))
     run = [*RUN, "--methods", "deadly,train-more", "--seeds", "3", "--plugin", file, *TINY]
-    # Not with two workers: the groups would have two and one seed.
-    result = cli(*run, *EXECUTORS[name], "--workers", "1")
+    result = cli(*run, *EXECUTORS[name])
     assert result.code == 1, result.err
     assert "Traceback" not in result.err + result.out
     found = statuses(Path("crayon-runs"))
@@ -204,6 +285,7 @@ def test_a_worker_that_dies_fails_its_run_and_the_rest_goes_on(name, cli, tmp_pa
     assert "FAILED decoymnist deadly seed 1" in result.err
 
 
+@slow
 @pytest.mark.parametrize("end", ["os._exit(0)", "os._exit(7)", "os.abort()"])
 def test_a_plugin_that_ends_its_process(end, cli, tmp_path):
     file = tmp_path / "deadly.py"
@@ -237,17 +319,17 @@ def test_a_worker_whose_run_failed_leaves_nothing_to_the_next(cli, tmp_path):
     assert ["seen False" in log for log in logs] == [True, True]
 
 
-def test_garbage_on_standard_output_is_not_in_the_table(process, tmp_path):
+@pytest.mark.parametrize("name", HERE_QUICK)
+def test_garbage_on_standard_output_is_not_in_the_table(name, process, tmp_path):
     file = tmp_path / "loud.py"
     body = "import os, sys\nprint('garbage1')\nos.write(1, b'garbage2')\nos.system('echo garbage3')\nsys.__stdout__.write('garbage4')"
     file.write_text(method("loud", body + "\nsys.__stdout__.flush()\nreturn job.model"))
     run = [*RUN, "--methods", "loud,train-more", "--seeds", "1", "--plugin", file, *TINY, "--quiet"]
-    for number, name in enumerate(("serial", "processes")):
-        result = process(*run, *EXECUTORS[name], "--store", f"s{number}")
-        assert result.code == 0
-        assert "garbage" not in result.out
-        (log,) = Path(f"s{number}/runs").glob("*.loud.*/log.txt")
-        assert "garbage1" in log.read_text()
+    result = process(*run, *EXECUTORS[name])
+    assert result.code == 0
+    assert "garbage" not in result.out
+    (log,) = Path("crayon-runs/runs").glob("*.loud.*/log.txt")
+    assert "garbage1" in log.read_text()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -261,8 +343,16 @@ def begin(store: Path, name: str, *more: str, group: bool = False) -> subprocess
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=group)
 
 
-@pytest.mark.parametrize("group", [False, True], ids=["driver", "terminal"])
-@pytest.mark.parametrize("name", ALL)
+CTRL_C = [("serial", False), ("processes", True)]
+CTRL_C += [
+    pytest.param(name, group, marks=(*MARKS.get(name, ()), slow))
+    for name in EXECUTORS
+    for group in (False, True)
+    if (name, group) not in CTRL_C
+]
+
+
+@pytest.mark.parametrize(("name", "group"), CTRL_C)
 def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
     """Sent to the driver alone, and as a terminal does, to all processes of the group."""
     store = tmp_path / "store"
@@ -283,6 +373,7 @@ def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
     assert not list(store.glob(".sweep.*"))
 
 
+@slow
 def test_workers_end_with_their_driver(tmp_path):
     process = begin(tmp_path / "store", "processes")
     wait_until(lambda: len(workers_of(process.pid)) == 2)
@@ -306,7 +397,7 @@ HANGS = {
 }
 
 
-@pytest.mark.parametrize("name", ["serial", "processes"])
+@pytest.mark.parametrize("name", HERE_QUICK)
 @pytest.mark.parametrize("case", HANGS)
 def test_a_run_that_hangs_passes_its_limit_and_the_next_is_begun(case, name, cli, tmp_path):
     body, message = HANGS[case]
@@ -331,11 +422,12 @@ STUBBORN = {
 }
 
 
+@slow
 @pytest.mark.parametrize("case", STUBBORN)
 def test_a_worker_that_does_not_end_is_ended_and_replaced(case, cli, tmp_path):
     body, message = STUBBORN[case]
     file = tmp_path / "hangs.py"
-    file.write_text("import crayon_bench.runs.limits\ncrayon_bench.limits.GRACE = 0.5\n" + method("hangs", body))
+    file.write_text("import crayon_bench.runs.limits\ncrayon_bench.runs.limits.GRACE = 0.5\n" + method("hangs", body))
     # Enough for the data to be read on a busy machine: the limit is to be passed in the plugin.
     run = [*RUN, "--methods", "hangs", "--seeds", "1", "--plugin", file, *TINY, "--time-limit", "6"]
     result = cli(*run, "--executor", "processes", "--workers", "1")
@@ -370,7 +462,7 @@ def test_waiting_for_anothers_model_is_not_counted(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process's memory")
-@pytest.mark.parametrize("name", ["serial", "processes"])
+@pytest.mark.parametrize("name", HERE_QUICK)
 def test_a_run_that_leaks_passes_its_limit_and_the_next_does_not(name, cli, tmp_path):
     """It leaks into the process, too: in a serial sweep the next run begins with a process that is large already."""
     file = tmp_path / "leaks.py"
@@ -402,12 +494,12 @@ class Threads(Executor):
     def execute(self, requests, perform):
         print("GREETING", self.parameters.greeting, self.workers)
         for request in requests:
-            yield from perform(request)
+            yield perform(request)
 class Forgets(Executor):
     name = "forgets"
     summary = "for a test"
     def execute(self, requests, perform):
-        yield from perform(requests[0])
+        yield perform(requests[0])
 """
 
 

@@ -23,7 +23,8 @@ from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.store.records import Record
-from crayon_bench_plugins.datasets.folder import Folder, FolderParameters
+from crayon_bench_plugins.datasets.folder.dataset import Folder
+from crayon_bench_plugins.datasets.folder.pixels import FolderParameters
 from hostile import attempt, cases, examples, mutated, mutated_text, texts
 
 HEADER = ("path", "label", "split", "attribute", "mask")
@@ -282,12 +283,12 @@ def test_export_refuses_what_has_no_model(cli, few, tmp_path):
     assert "cannot be written: No such file or directory" in cli("runs", "export", run.key, *where).err
 
 
-def test_the_card_of_a_stand_in_says_so_and_stacked_runs_keep_their_models(cli, tmp_path):
+def test_the_card_of_a_stand_in_says_so_and_every_seed_keeps_its_model(cli, tmp_path):
     arguments = ["--dataset", "decoymnist", "--source", "standin", *ONCE, "--methods", "train-more", "--keep-models"]
     assert cli("run", *arguments, "--seeds", "2", "--store", tmp_path / "s", "--quiet").code == 0
-    stacked = [Record.model_validate_json(f.read_text()) for f in tmp_path.glob("s/runs/*/record.json")]
-    assert {record.stacked for record in stacked} == {2}
-    for record in stacked:
+    kept = [Record.model_validate_json(f.read_text()) for f in tmp_path.glob("s/runs/*/record.json")]
+    assert {record.seed for record in kept} == {0, 1}
+    for record in kept:
         output = tmp_path / f"{record.seed}.safetensors"
         assert cli("runs", "export", record.folder, "--store", tmp_path / "s", "--output", output).code == 0
         card = output.with_suffix(".md").read_text()
@@ -819,7 +820,7 @@ def test_hostile_images_and_masks(eight):
 
 
 def test_a_kept_list_of_checksums_that_is_damaged_is_made_again(few):
-    from crayon_bench.data.trees import cache_root
+    from crayon_bench.data.roots import cache_root
 
     first = find(few).content
     (kept,) = (cache_root() / "folders").iterdir()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import serial
 from crayon_bench.method import Job
 from crayon_bench.networks.specification import Recipe
 
@@ -26,18 +27,19 @@ def learn_a_hundred_times_as_fast(monkeypatch):
 
 
 def swap_one_groups_labels(monkeypatch):
-    from crayon_bench.runs import perform as runner
+    from crayon_bench.runs import prepared
 
-    to_device = runner.to_device
+    to_device = prepared.to_device
 
     def swapped(split, device):
         images, labels = to_device(split, device)
         labels[split.groups == 0] = 1
         return images, labels
 
-    monkeypatch.setattr(runner, "to_device", swapped)
+    monkeypatch.setattr(prepared, "to_device", swapped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regression", [flip_the_penaltys_sign, learn_a_hundred_times_as_fast, swap_one_groups_labels])
 def test_a_regression_of_the_code_is_caught(cli, monkeypatch, before, regression):
     regression(monkeypatch)
@@ -51,7 +53,7 @@ def before(tmp_path_factory):
     from crayon_bench.cli import invoke
 
     folder = tmp_path_factory.mktemp("before")
-    assert invoke(["run", *SMALL, "--store", str(folder / "store")]) == 0
+    assert invoke(serial(["run", *SMALL, "--store", str(folder / "store")])) == 0
     update = ["check", "--update-baseline", "--baseline", str(folder / "b.json"), "--store", str(folder / "store")]
     assert invoke(update) == 0
     return folder / "b.json"
@@ -63,7 +65,8 @@ def test_the_baseline_of_ci_is_of_todays_settings():
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench.store.records import digest
-    from crayon_bench_leaderboards.baseline import read_cells, without_versions
+    from crayon_bench_leaderboards.baseline import read_cells
+    from crayon_bench_leaderboards.cells import without_versions
 
     options = Options(
         ["celeba", "waterbirds"],

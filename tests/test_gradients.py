@@ -280,33 +280,6 @@ def test_fit_equals_a_plain_loop_with_double_backward():
         assert torch.allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
-def test_stacked_networks_train_as_they_would_alone():
-    """The loop bears the seeds of one cell at once: parameters stacked as (S, …), orders and feedback per seed."""
-    spec = MLPSpec(hidden=[6, 5], pixels="unit", init_std=0.5)
-    images, labels = batch(2, n=20)
-    recipe = Recipe(epochs=3, batch=6, lr=0.01, weight_decay=1e-3)
-    weight = torch.rand(2, 20, *SHAPE[1:], dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-    def penalty(forward, batch):
-        return (max_normalise(forward.saliency(batch.labels)) * batch["weight"]).sum((-2, -1))
-
-    alone = []
-    for s in range(2):
-        model = MLP(spec, SHAPE, CLASSES, seed=s).double()
-        fit(model, images, labels, recipe, order_seed=100 + s, penalty=penalty, feedback={"weight": weight[s]})
-        alone.append(model)
-    stacked = MLP(spec, SHAPE, CLASSES, seed=0).double()
-    for name in ("weights", "biases"):
-        fresh = [getattr(MLP(spec, SHAPE, CLASSES, seed=s).double(), name) for s in range(2)]
-        both = [nn.Parameter(torch.stack([p.data for p in pair])) for pair in zip(*fresh, strict=True)]
-        setattr(stacked, name, nn.ParameterList(both))
-    fit(stacked, images, labels, recipe, order_seed=[100, 101], penalty=penalty, feedback={"weight": weight})
-    for name in ("weights", "biases"):
-        for layer, parameter in enumerate(getattr(stacked, name)):
-            for s in range(2):
-                assert torch.allclose(parameter[s], getattr(alone[s], name)[layer], rtol=1e-9, atol=1e-12)
-
-
 def test_selection_keeps_the_earliest_best_epoch():
     images, labels = batch(4, n=20)
     scores = iter([0.2, 0.9, 0.9, 0.1])

@@ -10,13 +10,16 @@ import torch
 from hypothesis import given
 
 from crayon_bench.data.image_cache import decoded
-from crayon_bench.data.trees import cache_root
+from crayon_bench.data.roots import cache_root
 from crayon_bench.store.artifacts import Artifacts
 from crayon_bench.store.records import Record, digest, setting_of
 from crayon_bench.store.store import Store
-from crayon_bench_leaderboards.board import boards_for, make_tables
+from crayon_bench_leaderboards.boards import boards_for
+from crayon_bench_leaderboards.fill import make_tables
 from crayon_bench_leaderboards.render import to_csv, to_json, to_latex, to_markdown, to_terminal
 from hostile import TALLY, anything, attempt, cases, changed, examples, mutated, mutated_value
+
+pytestmark = pytest.mark.slow
 
 
 def record(seed: int = 0, method: str = "rrr") -> dict:
@@ -44,7 +47,7 @@ def record(seed: int = 0, method: str = "rrr") -> dict:
         "metrics": metrics, "groups": [{"name": "a", "right": 3, "total": 4}, {"name": "b", "right": 1, "total": 2}],
         "validation": {"worst_group_accuracy": 70.0}, "warnings": {"slow": 2}, "artifacts": ["original.x"],
         "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:00:09+00:00",
-        "seconds": {"total": 3.0, "refine": 2.0}, "stacked": 1, "memory": {"peak": 100.0}, "attention": {"saliency": 0.5},
+        "seconds": {"total": 3.0, "refine": 2.0}, "memory": {"peak": 100.0}, "attention": {"saliency": 0.5},
         "environment": {"torch": "2", "threads": 1},
     }  # fmt: skip
 

@@ -19,7 +19,11 @@ from crayon_bench.oracle import Patches, Situation
 from crayon_bench.store.records import Feedback
 from crayon_bench.strategy import Pool
 from crayon_bench_leaderboards.price import load_price
-from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via, image_hash, map_hash, patches_hash
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.shown import image_hash, map_hash, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import Task
 from crayon_bench_plugins.oracles.human import HumanOracle, HumanParameters
 from crayon_bench_plugins.strategies.random import RandomStrategy
 from recorded import BEGIN, CONTENT, by_rule, hurried, manifest, record
@@ -353,8 +357,8 @@ def test_the_fingerprint_is_of_what_counts(tmp_path):
 
 def test_answers_that_change_after_the_plan(cli, answered):
     from crayon_bench.plugins.registry import Registry
-    from crayon_bench.runs.perform import make_oracle
     from crayon_bench.runs.plan import Options, make_plan
+    from crayon_bench.runs.prepared import make_oracle
 
     options = Options(
         ["celeba"],

@@ -16,7 +16,7 @@ from PIL import Image
 from crayon_bench.data import image_cache, preparing, trees
 from crayon_bench.data.image_cache import decoded, open_picture
 from crayon_bench.data.preparing import in_threads
-from crayon_bench.data.trees import open_tree
+from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.errors import UserError
 
 SHAPE = (6, 3, 40, 50)

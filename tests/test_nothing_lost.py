@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from conftest import TINY
 from helpers import method
-from test_executors import EXECUTORS, content, plain
+from test_executors import EXECUTORS, HERE_QUICK, content, plain, slow, wait_until
 
 RUN = ["run", "--dataset", "decoymnist", "--methods", "original,rrr", "--seeds", "2", *TINY]
 
@@ -20,26 +21,88 @@ RUN = ["run", "--dataset", "decoymnist", "--methods", "original,rrr", "--seeds",
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The result of an unbroken sweep."""
+    from crayon_bench.cli import invoke
+
     store = tmp_path_factory.mktemp("whole") / "store"
-    subprocess.run([sys.executable, "-m", "crayon_bench", *RUN, "--store", str(store)], check=True, capture_output=True)
+    assert invoke([*RUN, *EXECUTORS["serial"], "--store", str(store)]) == 0
     return content(store)
 
 
-def test_two_sweeps_on_one_store_at_once(whole, tmp_path):
-    store = tmp_path / "store"
-    command = [sys.executable, "-m", "crayon_bench", *RUN, "--store", str(store)]
-    both = [
-        subprocess.Popen([*command, *extra], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for extra in ([], EXECUTORS["processes"])
-    ]
+COUNTS = """
+import os, time
+from pathlib import Path
+from crayon_bench import Method
+class Counts(Method):
+    name = "counts"
+    title = "Counts"
+    summary = "writes down each time that it is carried out, and waits for a file"
+    def refine(self, job):
+        with Path({folder!r}, "calls").open("a") as file:
+            file.write(f"{{job.base_seed}} {{os.getpid()}}\\n")
+        while not Path({folder!r}, "go").exists():
+            time.sleep(0.02)
+        return job.fit()
+"""
+
+
+@pytest.mark.parametrize("other", ["serial", pytest.param("processes", marks=slow)])
+def test_two_sweeps_on_one_store_share_the_runs(other, cli, tmp_path):
+    """The second begins while the first has a run in hand; each takes from its end."""
+    plugin, store, calls = tmp_path / "counts.py", tmp_path / "store", tmp_path / "calls"
+    plugin.write_text(COUNTS.format(folder=str(tmp_path)))
+    run = ["run", "--dataset", "decoymnist", "--methods", "original,counts", "--seeds", "4", "--plugin", str(plugin)]
+    run += TINY
+
+    def begin(name: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "crayon_bench", *run, "--store", str(store), *EXECUTORS[name]]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def called() -> list[str]:
+        return [line.split()[0] for line in calls.read_text().splitlines()] if calls.exists() else []
+
+    in_hand = {"serial": "3", "processes": "32"}
+    first = begin("serial")
+    wait_until(lambda: called() == ["0"] or first.poll() is not None)
+    second = begin(other)
+    wait_until(lambda: set(called()) == {"0", *in_hand[other]} or second.poll() is not None)
+    (tmp_path / "go").touch()
     tables = []
-    for process in both:
+    for process, another in ((first, False), (second, True)):
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
+        assert ("Another sweep is at work" in err) is another
+        assert "8 runs: 8 ok" in err
         tables.append(out.split(" Details\n")[0])
     assert tables[0] == tables[1]
-    assert plain(content(store)) == plain(whole)
+    assert sorted(called()) == ["0", "1", "2", "3"]
+    trained = ["trained, kept" in file.read_text() for file in store.glob("runs/[!.]*/log.txt")]
+    assert (len(trained), sum(trained)) == (8, 4)
     assert not list(store.glob("**/.*.tmp"))
+    assert cli(*run, "--store", "alone").code == 0
+    assert plain(content(store)) == plain(content(Path("alone")))
+
+
+@slow
+def test_a_sweep_that_waits_takes_over_what_the_other_leaves(tmp_path):
+    """The first is killed with a run in hand that the second waits for: nobody carried it out, so the second does."""
+    plugin, store, calls = tmp_path / "counts.py", tmp_path / "store", tmp_path / "calls"
+    plugin.write_text(COUNTS.format(folder=str(tmp_path)))
+    command = [sys.executable, "-m", "crayon_bench", "run", "--dataset", "decoymnist", "--methods", "counts"]
+    command += ["--seeds", "1", "--plugin", str(plugin), *TINY, *EXECUTORS["serial"], "--store", str(store)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: calls.exists() or first.poll() is not None)
+    second = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    line = second.stderr.readline()
+    while line and "Another sweep is at work" not in line:
+        line = second.stderr.readline()
+    assert line
+    first.kill()
+    first.wait()
+    (tmp_path / "go").touch()
+    _, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert "1 runs: 1 ok" in err
+    assert len(calls.read_text().splitlines()) == 2
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -66,7 +129,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["serial", "processes"])
+@pytest.mark.parametrize("name", HERE_QUICK)
 @pytest.mark.parametrize("size", [0, 64, 400])
 def test_a_full_disk_is_one_line_and_the_same_command_continues(size, name, whole, small_disk, cli):
     """Full at once; when the original model is kept; and later."""
@@ -153,10 +216,8 @@ def test_a_record_of_an_earlier_version_has_no_checksums_and_is_read(cli):
 
 def test_a_clock_that_goes_backwards(cli, monkeypatch):
     """Records tell the times as they were; nothing else depends on them."""
-    import crayon_bench.runs.perform as runner
-
     times = count(10**6, -7)
-    monkeypatch.setattr(runner, "_now", lambda: runner.datetime.fromtimestamp(next(times), runner.UTC).isoformat())
+    monkeypatch.setattr("crayon_bench.runs.run.now", lambda: datetime.fromtimestamp(next(times), UTC).isoformat())
     monkeypatch.setattr("time.time", lambda: float(next(times)))
     first = cli(*RUN)
     assert first.code == 0
@@ -212,18 +273,16 @@ def of_records(field: str) -> list[tuple]:
     return [(record["coordinates"], record[field]) for record in records]
 
 
-def test_a_stacked_penalty_that_draws_is_carried_out_seed_by_seed(cli, tmp_path):
-    """Together, its draws would depend on the company."""
+def test_what_a_penalty_draws_does_not_depend_on_the_runs_before(cli, tmp_path):
     file = tmp_path / "draws.py"
     body = "return job.fit(lambda forward, batch: torch.rand(()) * forward.logits.square().sum(-1))"
-    file.write_text(method("draws", body, extra="stackable = True"))
+    file.write_text(method("draws", body))
     run = ["run", "--dataset", "decoymnist", "--methods", "draws", "--plugin", file, *TINY]
     assert cli(*run, "--seeds", "2", "--store", "two").code == 0
     assert cli(*run, "--seeds", "1,", "--store", "one").code == 0
     one, two = content(Path("one")), content(Path("two"))
+    assert one
     assert all(plain({name: two[name]}) == plain({name: one[name]}) for name in one)
-    logs = [file.read_text() for file in Path("two").glob("runs/*/log.txt")]
-    assert all("draws no global random numbers" in log for log in logs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

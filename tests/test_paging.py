@@ -10,7 +10,7 @@ import torch
 
 from crayon_bench.data import paging
 from crayon_bench.data.paging import Rows, give_back
-from crayon_bench.runs.loading import own_images as _images
+from crayon_bench.runs.loading import own_images
 
 linux = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="pages are told on Linux only")
 
@@ -26,7 +26,7 @@ def images(tmp_path):
     """A run's own tensor on a file of 64 MiB, and the file's content."""
     content = np.random.RandomState(0).randint(0, 256, (512, 1, 256, 512), np.uint8)
     np.save(tmp_path / "images.npy", content)
-    return _images(np.load(tmp_path / "images.npy", mmap_mode="r"), "cpu"), content
+    return own_images(np.load(tmp_path / "images.npy", mmap_mode="r"), "cpu"), content
 
 
 @linux
@@ -88,12 +88,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from crayon_bench import paging
 from crayon_bench.networks.classifier import Classifier
 from crayon_bench.networks.convnets import HeadForward
-from crayon_bench.runs.protocol import Recipe
-from crayon_bench.runs.perform import _images
+from crayon_bench.networks.specification import Recipe
 from crayon_bench.networks.training import fit, predict
+from crayon_bench.runs.loading import own_images
 
 class Tiny(Classifier):
     def __init__(self):
@@ -106,7 +105,7 @@ def status(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
 
-images = _images(np.load(sys.argv[1], mmap_mode="r"), "cpu")
+images = own_images(np.load(sys.argv[1], mmap_mode="r"), "cpu")
 labels = torch.zeros(len(images), dtype=torch.long)
 before = status("VmRSS:")
 fit(Tiny(), images, labels, Recipe(epochs=2, batch=64, lr=0.1), order_seed=0)

@@ -47,19 +47,6 @@ def test_all_names_of_the_contract_are_registered(cli):
     assert "broken" not in cli("plugins", "list", "--load").out
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["plugins", "list"], ["run", "--help"], ["--version"], ["data", "--help"]]
-)
-def test_nothing_heavy_is_imported(arguments):
-    code = (
-        "import sys\nfrom crayon_bench.cli import invoke\n"
-        f"assert invoke({arguments!r}) == 0\n"
-        "heavy = {'torch', 'torchvision', 'numpy', 'pandas', 'sklearn', 'pydantic', 'pyarrow', 'PIL'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_help_and_list_answer_quickly():
     """Within 0.4 s of computing time, in the best of five: CI machines are shared. See also benchmarks."""
     for arguments in (["--help"], ["plugins", "list"]):

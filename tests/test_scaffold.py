@@ -10,6 +10,7 @@ import pytest
 KINDS = ["method", "metric", "oracle", "dataset"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tests_of_a_new_package_pass(cli, kind):
     result = cli("plugins", "new", kind, "my-own")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from conftest import TINY
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
-from crayon_bench_plugins.datasets.celeba import CelebA
-from crayon_bench_plugins.datasets.waterbirds import Waterbirds
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
+from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds
 from crayon_bench_plugins.standins.pretrain import pretrain
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
@@ -41,6 +41,7 @@ def test_the_published_stand_in_leaderboards_hold_what_is_promised(dataset):
     assert all(row["published"] is None for row in board["rows"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
 def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
     """One seed of what the published tables show with five, and the same network on group-balanced data."""

@@ -140,11 +140,6 @@ def skips_if_asked(self, setting):
         raise KeyError("in skip")
 
 
-def fits_and_touches(self, job):
-    job.fit()
-    return job.model
-
-
 METHODS = {
     "check_metadata": [
         (a_method(Parameters=Undescribed), "parameter 'weight' has no description"),
@@ -187,7 +182,6 @@ METHODS = {
         (a_method(skip=skips_if_asked), "in skip"),
         (a_method(skip=lambda self, setting: "" if setting.unable else None), "no reason in one line, but ''"),
     ],
-    "check_seeds_together_as_alone": [(a_method(fits_and_touches, stackable=True), "returns what job.fit() returned")],
 }  # fmt: skip
 
 
@@ -405,7 +399,7 @@ def test_a_bad_plugin_is_caught_by_the_check_for_it_and_by_no_other(plugin, chec
 @pytest.mark.parametrize("kind", BAD)
 def test_every_check_has_a_bad_plugin(kind):
     good = {
-        Kind.METHOD: a_method(stackable=True),
+        Kind.METHOD: a_method(),
         Kind.ORACLE: TinyOracle,
         Kind.DATASET: TinySet,
         Kind.METRIC: a_metric(lambda self, p: share(p)),

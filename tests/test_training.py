@@ -26,6 +26,24 @@ def steps_of(model, images, batch: int, epochs: int = 2) -> list[list[int]]:
     return seen
 
 
+def test_what_a_step_gives_to_a_penalty_is_of_its_examples_and_may_be_kept():
+    images = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8)
+    labels, weight, kept = torch.arange(20) % 3, torch.rand(20, 2), []
+
+    def penalty(forward, batch):
+        kept.append((batch.index, batch.labels, batch["weight"], forward.logits.detach()))
+        return batch["weight"].sum(-1) * 0
+
+    model = MLP(MLPSpec(hidden=[4], pixels="unit"), (1, 4, 4), 3, seed=0)
+    recipe = Recipe(epochs=2, batch=6, lr=0.01)
+    fit(model, images, labels, recipe, order_seed=0, penalty=penalty, feedback={"weight": weight})
+    assert [len(index) for index, *_ in kept] == [6, 6, 6, 2] * 2
+    for index, of_step, given, logits in kept:
+        assert torch.equal(weight[index], given)
+        assert torch.equal(labels[index], of_step)
+        assert logits.shape == (len(index), 3)
+
+
 def images_of(n: int):
     return torch.randint(0, 256, (n, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "crayon-bench-masktune"
 

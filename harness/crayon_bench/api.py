@@ -22,8 +22,9 @@ from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.registry import Kind, Registry, guarded
 from crayon_bench.plugins.rows import PluginError
 from crayon_bench.runs.limits import Limits, memory
-from crayon_bench.runs.plan import Options, Plan, Rerun, make_plan, split_plan
+from crayon_bench.runs.plan import Options, Plan, make_plan
 from crayon_bench.runs.protocol import parse_value
+from crayon_bench.runs.remaining import Rerun, split_plan
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
@@ -31,9 +32,9 @@ from crayon_bench.texts import choice, parse_seeds, split_names
 
 if TYPE_CHECKING:
     import pandas as pd
-    from crayon_bench_leaderboards.tables import Table
 
     from crayon_bench.executor import Executor
+    from crayon_bench_leaderboards.table import Table
 
 Level = Literal["run", "cell", "group", "example"]
 Names = str | Sequence[str]
@@ -236,8 +237,9 @@ class Results:
         choice(level, ("run", "cell", "group", "example"), "level")
         if level == "example":
             return frames.examples_frame([r for r in self.records if r.status is Status.OK], self._open().predictions)
-        make = {"run": frames.runs_frame, "cell": frames.cells_frame, "group": frames.groups_frame}
-        return make[level](self.records)
+        if level == "run":
+            return frames.runs_frame(self.records)
+        return frames.cells_frame(self.records) if level == "cell" else frames.groups_frame(self.records)
 
     def predictions(self, **by: Any) -> "pd.DataFrame":
         """Return the predictions of some runs, a row per test example; *by*: see :meth:`filter`."""
@@ -298,7 +300,8 @@ class Leaderboard:
     def to_frame(self) -> "pd.DataFrame":
         """Return the rows of all tables as one data frame, with numbers where the tables have numbers."""
         import pandas as pd
-        from crayon_bench_leaderboards.frames import table_frame
+
+        from crayon_bench_leaderboards.render import table_frame
 
         return pd.concat([table_frame(table) for table in self.tables], ignore_index=True)
 

@@ -19,7 +19,7 @@ from crayon_bench.networks.neurons import find_neurons
 from crayon_bench.networks.specification import CNNSpec, Recipe
 from crayon_bench.networks.training import fit, predict
 from crayon_bench.parameters import Parameters
-from crayon_bench.runs.loading import own_images as _images
+from crayon_bench.runs.loading import own_images
 from crayon_bench_plugins.methods.res import STEP, threshold
 from test_celeba import write_celeba
 from timing import note, one_thread, ratio, ratios, seconds  # noqa: F401
@@ -122,7 +122,7 @@ def test_reading_batches(benchmark, tmp_path):
     """MobileNetV2 at 224×274: taking a batch in random order from the memory map, against the step on it."""
     images, labels = random_images(512, (3, 274, 224))
     np.save(tmp_path / "images.npy", images.numpy())
-    mapped = _images(np.load(tmp_path / "images.npy", mmap_mode="r"), "cpu")
+    mapped = own_images(np.load(tmp_path / "images.npy", mmap_mode="r"), "cpu")
     model = ConvNet(CNNSpec(name="mobilenet_v2", weights="none"), (3, 274, 224), 2, seed=0)
     indices = list(torch.randperm(len(images)).split(16))
     turn = itertools.count()
@@ -144,9 +144,9 @@ from pathlib import Path
 import numpy as np, torch
 from crayon_bench.networks.convnets import HeadForward
 from crayon_bench.networks.classifier import Classifier
-from crayon_bench.runs.protocol import Recipe
-from crayon_bench.runs.perform import _images
+from crayon_bench.networks.specification import Recipe
 from crayon_bench.networks.training import fit
+from crayon_bench.runs.loading import own_images
 
 class Reader(Classifier):
     '''Computes next to nothing, so that what is timed is the reading.'''
@@ -161,7 +161,7 @@ def status(key):
     return next(int(line.split()[1]) / 2**20 for line in lines if line.startswith(key))
 
 torch.set_num_threads(1)
-images = _images(np.load(sys.argv[1], mmap_mode="r"), "cpu")
+images = own_images(np.load(sys.argv[1], mmap_mode="r"), "cpu")
 labels = torch.zeros(len(images), dtype=torch.long)
 start = status("VmRSS:")
 times = []
@@ -272,7 +272,7 @@ def test_the_harness_around_a_run(benchmark, tmp_path, monkeypatch):
     data = registry.load(Kind.DATASET, "celeba")
     found = data.find(Path("root"), options.source, strict=False)
     loaded = data(data.Parameters(**request.coordinates["dataset"]["parameters"])).load(found)
-    images, test = (_images(split.images, "cpu") for split in (loaded.train, loaded.test))
+    images, test = (own_images(split.images, "cpu") for split in (loaded.train, loaded.test))
     labels = torch.from_numpy(loaded.train.labels)
 
     def bare() -> None:

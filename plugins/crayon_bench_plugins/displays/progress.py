@@ -100,11 +100,12 @@ class _Notebook(_Bars):
         return _bars(Console(file=io.StringIO(), width=100, force_jupyter=False, force_terminal=False), own=True)
 
     def _begin(self) -> None:
-        from IPython.display import display
+        import IPython.display as notebook
 
         self.drawn = 0.0
         self.lines: list[str] = []
-        self.output: Any = display({"text/plain": ""}, raw=True, display_id=True)
+        show: Any = notebook.display
+        self.output: Any = show({"text/plain": ""}, raw=True, display_id=True)
 
     def _say(self, line: str) -> None:
         self.lines.append(line)
