@@ -159,6 +159,22 @@ def test_every_public_name_is_on_one_page_of_the_reference_and_every_page_is_in_
     assert set(re.findall(r"'([\w/-]+\.md)'", str(nav))) == pages
 
 
+def test_the_documentation_is_built_without_a_warning_and_fetches_nothing(tmp_path):
+    for package in ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python"):
+        pytest.importorskip(package)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = [page.read_text(encoding="utf-8") for page in tmp_path.glob("site/**/*.html")]
+    assert len(pages) > 30
+    fetched = re.compile(
+        r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//|<link[^>]* rel=\"?stylesheet\"?[^>]* href=\"?https?://"
+    )
+    for text in pages:
+        assert not fetched.search(text)
+        assert not re.search(r":(?:class|func|meth|mod|attr|data):", text)
+
+
 def test_docstrings_become_markdown():
     griffe = pytest.importorskip("griffe")
     path = ROOT / "docs/extensions/docstrings.py"
