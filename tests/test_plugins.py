@@ -368,7 +368,7 @@ def test_requests_can_be_carried_out_in_another_process(cli):
     assert RunRequest.from_json(request.to_json()) == request
     Store.create(Path("elsewhere"))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        (there,) = pool.submit(Performer(str(Path("elsewhere").resolve())), request).result()
+        there = pool.submit(Performer(str(Path("elsewhere").resolve())), request).result()
     assert there.key == here["key"]
     assert {name: value.value for name, value in there.metrics.items()} == {
         n: v["value"] for n, v in here["metrics"].items()
