@@ -26,6 +26,7 @@ def commands(page: Path) -> list[str]:
     return [line[2:] for line in lines if line.startswith("$ ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.stem)
 def test_the_commands_of_a_page_run_in_order_in_an_empty_folder(page, cli):
     for name, text in [(title, text) for _, title, text in blocks(page) if title]:
@@ -40,6 +41,7 @@ def test_the_commands_of_a_page_run_in_order_in_an_empty_folder(page, cli):
         assert result.code == 0, f"{command}\n{result.err}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the workflow's steps are for a shell")
 def test_the_workflow_and_the_pytest_test_of_the_gate_do_as_they_say(tmp_path):
     """Their own steps, by a shell as GitHub calls it; the package is installed already."""

@@ -102,6 +102,7 @@ def few(tmp_path) -> Path:
 # from images to exported weights
 
 
+@pytest.mark.slow
 def test_train_refine_export_and_reload_in_plain_torchvision(cli, balls, tmp_path):
     """Item 6 of what issue 5 asks to be shown."""
     store, output = tmp_path / "store", tmp_path / "refined.safetensors"

@@ -259,7 +259,7 @@ def test_what_a_method_draws_does_not_depend_on_what_its_process_did_before(proc
     file.write_text(method("draws", "import random\njob.report('drawn', random.random())\nreturn job.model"))
     run = ["run", "--dataset", "decoymnist", "--seeds", "1", "--plugin", file, *TINY]
     assert process(*run, "--methods", "draws", "--store", "alone").code == 0
-    assert process(*run, "--methods", "original,draws", "--store", "second").code == 0
+    assert cli(*run, "--methods", "original,draws", "--store", "second").code == 0
     logs = [next(Path(store).glob("runs/*.draws.*/log.txt")).read_text() for store in ("alone", "second")]
     drawn = [line for log in logs for line in log.splitlines() if line.startswith("drawn")]
     assert len(drawn) == 2

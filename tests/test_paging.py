@@ -114,6 +114,7 @@ print(before, status("VmHWM:"))
 """
 
 
+@pytest.mark.slow
 @linux
 def test_training_on_a_large_map_stays_small(tmp_path):
     """2.6 GB of images; docs/performance.md has the size of the paper's CelebA."""

@@ -224,7 +224,7 @@ def test_killed_at_random_moments_and_continued_gives_the_same_numbers_bit_for_b
 
 def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     store = tmp_path / "store"
-    long = ["--methods", "original,train-more", "--set", "refine.epochs=250"]
+    long = ["--methods", "original,train-more", "--set", "refine.epochs=120"]
     process = start(store, *long)
     deadline = time.monotonic() + 120
     while not (store / "runs").exists() or not run_files(store):

@@ -57,6 +57,7 @@ def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
     assert wga(board, "rrr") >= wga(board, "train-more") + 10
 
 
+@pytest.mark.slow
 def test_one_command_runs_all_data_sets_and_makes_both_tables(cli):
     datasets = ("celeba", "waterbirds", "decoymnist")
     result = cli("run", "--methods", "original,train-more", "--dataset", ",".join(datasets), "--seeds", "1", *TINY)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TINY
+from conftest import TINY, serial
 
 RUN = ["run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "2", *TINY]
 
@@ -54,7 +54,7 @@ def test_output_never_replaces_a_device(store):
 
 
 def test_a_table_that_could_not_be_shown_is_not_success(store):
-    assert shell(f"CB {' '.join(RUN)} > /dev/full").returncode != 0
+    assert shell(f"CB {' '.join(serial(RUN))} > /dev/full").returncode != 0
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "plugins list", "runs list"])
@@ -71,7 +71,7 @@ def test_an_output_of_another_encoding(store, encoding):
 
 
 def test_a_reader_of_the_progress_that_goes_away_does_not_end_the_sweep():
-    shell(f"CB {' '.join(RUN)} 2>&1 | head -1")
+    shell(f"CB {' '.join(serial(RUN))} 2>&1 | head -1")
     assert len(list(Path("crayon-runs/runs").glob("*/record.json"))) == 4
 
 

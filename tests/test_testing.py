@@ -16,9 +16,9 @@ import torch
 from pydantic import ConfigDict
 
 from crayon_bench import Evidence, FeedbackKind, Found, GuardError, Method, Metric, Parameters, Verdict
-from crayon_bench import oracle as core_oracle
 from crayon_bench.dataset import LoadedData
 from crayon_bench.guard import answering
+from crayon_bench.ledger import metered
 from crayon_bench.oracle import FeedbackOracle, Masks, Verdicts
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.testing import TinyOracle, TinySet, checks_for, common, parametrize_with_checks, run_checks
@@ -88,7 +88,7 @@ def sets_threads(self, job):
 
 
 def account(job):
-    return core_oracle._accounts[job.oracle._number]
+    return metered._accounts[job.oracle._number]
 
 
 class Secret(Evidence):

@@ -111,7 +111,8 @@ class Store:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 first = True
-                shutil.rmtree(self.path / _CLAIMS, ignore_errors=True)  # nobody holds one
+                if not alone:
+                    shutil.rmtree(self.path / _CLAIMS, ignore_errors=True)  # nobody holds one
             except BlockingIOError:
                 first = False
                 if alone:
