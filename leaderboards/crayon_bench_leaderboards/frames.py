@@ -41,7 +41,7 @@ def runs_frame(records: Iterable[Record]) -> pd.DataFrame:
     # A kind of feedback that this version does not know follows those that it does.
     counted = list(dict.fromkeys([*_COUNTED, *(name for name in kinds if name.startswith("feedback_"))]))
     frame = pd.DataFrame(rows, columns=[*_OF_RUN, "metric", "value", *counted, "seconds", "peak_mib", "key"])
-    frame[counted] = frame[counted].fillna(0)
+    frame[counted] = frame[counted].astype("float64").fillna(0)
     whole, real = ["seed", *counted], ["value", "seconds", "peak_mib"]
     return frame.astype({**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")})
 
@@ -124,6 +124,6 @@ def examples_frame(records: Iterable[Record], read: Callable[[Record], Any]) -> 
             frame: pd.DataFrame = found if isinstance(found, pd.DataFrame) else found.to_pandas()
             names = {number: group.name for number, group in enumerate(record.groups)}
             about |= {"key": record.key, "right": frame["label"] == frame["predicted"]}
-            parts.append(frame.assign(**about, group=frame["group"].map(names)))
+            parts.append(frame.assign(**about, group=frame["group"].map(names).astype(object)))
     columns = [*of_run, "example", "label", "predicted", "group", "confidence", "right"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
