@@ -177,12 +177,12 @@ def run(
 
     Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
     """
-    from crayon_bench import api
+    from crayon_bench.api import run as carry_out
     from crayon_bench.plugins.hooks import call_hooks
     from crayon_bench.runs.protocol import parse_value
 
     texts = click.get_current_context().meta.get(__name__, {})
-    results = api.run(
+    results = carry_out(
         datasets,
         methods,
         seeds=seeds,
