@@ -107,7 +107,8 @@ def test_every_command_and_option_is_in_the_reference():
 
 
 def test_every_hook_plugin_and_record_field_is_in_the_reference():
-    from crayon_bench.plugins.registry import Kind, Registry, hookspecs
+    from crayon_bench.plugins import hookspecs
+    from crayon_bench.plugins.registry import Kind, Registry
     from crayon_bench.store.records import Record
 
     page = (ROOT / "docs/reference/plugins.md").read_text(encoding="utf-8")
