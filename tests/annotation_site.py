@@ -23,7 +23,7 @@ CONTENT = "0" * 64
 def material(task: str, n: int) -> Any:
     """Return what is asked about: n small images of noise, with maps or patches if the *task* wants them."""
     from crayon_bench.oracle import Patches
-    from crayon_bench_plugins.annotation.answers import Task
+    from crayon_bench_plugins.annotation.answers.tasks import Task
     from crayon_bench_plugins.annotation.material import Material
 
     random = np.random.default_rng(7)
@@ -55,11 +55,11 @@ def material(task: str, n: int) -> Any:
 
 def main(task: str, answers: str, n: str, *rest: str) -> None:
     """Serve on a free port, which is the first line that is printed."""
-    from crayon_bench_plugins.annotation.answers import Answers
+    from crayon_bench_plugins.annotation.answers.folder import Answers
     from crayon_bench_plugins.annotation.desk import Desk
     from crayon_bench_plugins.annotation.doors import Keys
+    from crayon_bench_plugins.annotation.listening import bound, run
     from crayon_bench_plugins.annotation.pictures import Pictures
-    from crayon_bench_plugins.annotation.serve import bound, run
     from crayon_bench_plugins.annotation.server import Service
 
     options = dict(part.partition("=")[::2] for part in rest)

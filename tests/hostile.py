@@ -20,7 +20,7 @@ import torch  # noqa: F401 - here, because its import needs more memory than a c
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from crayon_bench.data.trees import cache_root
+from crayon_bench.data.roots import cache_root
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.rows import PluginError
 

@@ -19,18 +19,12 @@ from crayon_bench.runs.prepared import prepare
 from crayon_bench.runs.run import Run
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
-from crayon_bench_plugins.annotation.answers import (
-    Answer,
-    Answers,
-    Manifest,
-    Recorder,
-    Task,
-    Via,
-    image_hash,
-    map_hash,
-    neuron_id,
-    patches_hash,
-)
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.shown import image_hash, map_hash, neuron_id, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import Answer, Task
 
 CONTENT = "c" * 64
 BEGIN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from annotation_site import SIZE, Client, Site
-from crayon_bench_plugins.annotation.answers import Answers, Task
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.tasks import Task
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +66,7 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     [
         "/static/../server.py",
         "/static/..%2fserver.py",
-        "/static/%2e%2e/answers.py",
+        "/static/%2e%2e/desk.py",
         "/static/%00",
         "/static/annotate.css/",
         "/images/../answers/maps/questions.json",

@@ -21,7 +21,8 @@ import pytest
 from filelock import FileLock
 
 from annotation_site import SIZE, Client, Site
-from crayon_bench_plugins.annotation.answers import Answers, Task
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.tasks import Task
 
 pytestmark = pytest.mark.slow
 

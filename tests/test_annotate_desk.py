@@ -8,7 +8,9 @@ import pytest
 
 from annotation_site import Client, Site, material
 from crayon_bench_plugins.annotation import desk as module
-from crayon_bench_plugins.annotation.answers import Answers, Task, Via
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.tasks import Task
 from crayon_bench_plugins.annotation.desk import Desk, Seat
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))

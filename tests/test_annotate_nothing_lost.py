@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from annotation_site import Client, Site
-from crayon_bench_plugins.annotation.answers import Answers, Task
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.tasks import Task
 
 KILLS = 50 if os.environ.get("CRAYON_BENCH_FUZZ") == "full" else 6
 ANNOTATORS = ("Ada", "Bo", "Cy", "Di")

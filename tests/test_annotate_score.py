@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from annotation_site import Client
 from crayon_bench.dataset import Source
 from crayon_bench.store.records import Record
-from crayon_bench_plugins.annotation.answers import Answers, Task
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.tasks import Task
 from recorded import by_rule
 
 pytestmark = pytest.mark.slow

@@ -30,23 +30,14 @@ from crayon_bench_plugins.annotation.agreement import (
     mask_iou,
     percent_agreement,
 )
-from crayon_bench_plugins.annotation.answers import (
-    Answers,
-    Event,
-    History,
-    Recorder,
-    Task,
-    Via,
-    image_hash,
-    majority,
-    map_hash,
-    patches_hash,
-    replay,
-    slug_of,
-    to_line,
-    to_text,
-    votes_of,
-)
+from crayon_bench_plugins.annotation.answers.events import Event, Via, to_line, to_text
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.history import History, replay
+from crayon_bench_plugins.annotation.answers.names import slug_of
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.shown import image_hash, map_hash, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import Task
+from crayon_bench_plugins.annotation.answers.votes import majority, votes_of
 from crayon_bench_plugins.oracles.human import HumanOracle
 from recorded import BEGIN, CONTENT, hurried, manifest, record
 
@@ -203,7 +194,10 @@ WRITER = """
 import os, random, signal, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.tasks import Task
 
 rng = random.Random(5)
 for trial in range(int(sys.argv[2])):

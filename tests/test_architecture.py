@@ -49,7 +49,7 @@ WRONG = {
     ),
     "The harness knows neither plugins nor leaderboards, but for its roof": (
         "harness/crayon_bench/seeds.py",
-        "crayon_bench_leaderboards.board",
+        "crayon_bench_leaderboards.boards",
     ),
     "The roof knows no plugin": ("harness/crayon_bench/api.py", "crayon_bench_plugins.methods.rrr"),
     "Leaderboards never import torch, nor a plugin, nor what runs are made with": (

@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 
 from conftest import SHARED
-from crayon_bench.data.files import import_files, prepare
+from crayon_bench.data.fetching import prepare
+from crayon_bench.data.importing import import_files
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
-from crayon_bench_plugins.datasets.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA, CelebAParameters, resized
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA, resized
+from crayon_bench_plugins.datasets.celeba.draw import CelebAParameters
+from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, IMAGES, PARTITION
 
 HEADER = "5_o_Clock_Shadow Black_Hair Blond_Hair Smiling Young"
 SMALL = {"majority": 6, "minority": 2, "test": 4, "size": 56}

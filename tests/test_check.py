@@ -15,7 +15,7 @@ import pytest
 
 from crayon_bench.store.records import Record, digest, setting_of
 from crayon_bench.store.store import Store
-from crayon_bench_leaderboards.baseline import Cell, Examples, Run
+from crayon_bench_leaderboards.cells import Cell, Examples, Run
 from crayon_bench_leaderboards.check import check
 
 GROUPS = {"black": 100, "blond": 50}

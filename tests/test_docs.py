@@ -1,5 +1,6 @@
 """The documentation tells the truth: its commands run, its links lead somewhere, nothing public is missing from it."""
 
+import importlib.util
 import json
 import os
 import re
@@ -33,7 +34,7 @@ def test_the_commands_of_a_page_run_in_order_in_an_empty_folder(page, cli):
     for command in commands(page):
         program, *arguments = shlex.split(command)
         if program == "python":
-            subprocess.run([sys.executable, *arguments], check=True, timeout=100, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, *arguments], check=True, timeout=300, stdout=subprocess.DEVNULL)
             continue
         assert program == "crayon-bench"
         result = cli(*arguments)
@@ -139,6 +140,96 @@ def test_every_parameter_of_every_plugin_has_a_description():
     for model in [*models, CNNSpec, MLPSpec, Recipe]:
         for name, field in model.model_fields.items():
             assert field.description, (model, name)
+
+
+def test_every_public_name_is_on_one_page_of_the_reference_and_every_page_is_in_the_nav():
+    import crayon_bench
+
+    yaml = pytest.importorskip("yaml")
+    texts = [page.read_text(encoding="utf-8") for page in ROOT.glob("docs/reference/api/*.md")]
+    shown = [name for text in texts for name in re.findall(r"^::: crayon_bench\.(\w+)$", text, re.M)]
+    modules = [name for name in shown if name not in crayon_bench.__all__]
+    assert sorted(set(shown) - set(modules)) == sorted(crayon_bench.__all__)
+    assert len(set(shown)) == len(shown)
+    for name in re.findall(r"^::: (crayon_bench\.testing\.\w+)$", "\n".join(texts), re.M):
+        assert hasattr(importlib.import_module("crayon_bench.testing"), name.rpartition(".")[2])
+    index = (ROOT / "docs/reference/api/index.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in index for name in crayon_bench.__all__)
+
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    pages = {str(p.relative_to(ROOT / "docs")) for p in ROOT.glob("docs/**/*.md") if "examples" not in p.parts}
+    assert set(re.findall(r"'([\w/-]+\.md)'", str(nav))) == pages
+
+
+def test_the_documentation_is_built_without_a_warning_and_fetches_nothing(tmp_path):
+    for package in ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python"):
+        pytest.importorskip(package)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = [page.read_text(encoding="utf-8") for page in tmp_path.glob("site/**/*.html")]
+    assert len(pages) > 30
+    fetched = re.compile(
+        r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//|<link[^>]* rel=\"?stylesheet\"?[^>]* href=\"?https?://"
+    )
+    for text in pages:
+        assert not fetched.search(text)
+        assert not re.search(r":(?:class|func|meth|mod|attr|data):", text)
+
+
+def test_docstrings_become_markdown():
+    griffe = pytest.importorskip("griffe")
+    path = ROOT / "docs/extensions/docstrings.py"
+    spec = importlib.util.spec_from_file_location("docstrings", path)
+    assert spec is not None and spec.loader is not None
+    extension = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    text = "See :class:`~a.b.C`, :func:`f` and :class:`crayon_bench.Job`::\n\n    code\n\nrows: many\n  more. of: x\nraw: no"
+    module = griffe.visit("m", Path("m.py"), f'"""{text}"""\ndef f(): ...\n', extensions=None)
+    assert module.docstring is not None
+    extension.Docstrings().on_object(obj=module, loader=None)
+    assert module.docstring.value.splitlines() == [
+        "See `C`, " + link("m.f", "f") + " and " + link("crayon_bench.Job", "Job") + ":",
+        "",
+        "    code",
+        "",
+        "- rows: many",
+        "    more. of: x",
+        "- raw: no",
+    ]
+
+
+def link(path: str, shown: str) -> str:
+    return f'<autoref optional identifier="{path}"><code>{shown}</code></autoref>'
+
+
+def test_the_numbers_of_the_foot_guns_are_computed_right():
+    import numpy as np
+    from scipy.stats import binom
+
+    from crayon_bench_leaderboards.statistics import wilson
+
+    page = " ".join((ROOT / "docs/foot-guns.md").read_text(encoding="utf-8").split())
+    for right, total in ((4, 4), (180, 200), (580, 642), (1800, 2000)):
+        low, high = wilson(right, total)
+        row = rf"{right:,} / {total:,}[^|]*\| {100 * right / total:.0f} \| {low:.0f} to {high:.0f} \|"
+        assert re.search(row, page), row
+    accuracies = [99, 80, 60, 95]
+    for weights in ([1, 1, 1, 1], [2255, 2255, 642, 642], [3498, 184, 56, 1057]):
+        assert re.search(
+            rf"{', '.join(f'{w:,}' for w in weights)}[^|]*\| {np.average(accuracies, weights=weights):.1f} \|", page
+        )
+
+    def mean_of(n: int, chances: np.ndarray) -> float:
+        return float(np.diff(np.r_[0, chances]) @ np.arange(n + 1)) / n * 100
+
+    best_of_twenty = mean_of(200, binom.cdf(np.arange(201), 200, 0.7) ** 20)
+    assert f"scores {best_of_twenty:.1f} % on average" in page
+    worst_of_hundred = mean_of(6, 1 - (1 - binom.cdf(np.arange(7), 6, 0.9)) ** 100)
+    assert f"the worst of them is at {worst_of_hundred:.0f} % on average" in page
+    seeds = [42, 70, 85, 87, 75, 85, 84, 82, 84, 80]
+    assert f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]} %" in page
+    assert f"The mean is {np.mean(seeds):.1f} and the standard deviation {np.std(seeds, ddof=1):.1f}" in page
 
 
 def test_the_readmes_table_is_the_published_one():

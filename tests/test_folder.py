@@ -23,7 +23,8 @@ from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.store.records import Record
-from crayon_bench_plugins.datasets.folder import Folder, FolderParameters
+from crayon_bench_plugins.datasets.folder.dataset import Folder
+from crayon_bench_plugins.datasets.folder.pixels import FolderParameters
 from hostile import attempt, cases, examples, mutated, mutated_text, texts
 
 HEADER = ("path", "label", "split", "attribute", "mask")
@@ -820,7 +821,7 @@ def test_hostile_images_and_masks(eight):
 
 
 def test_a_kept_list_of_checksums_that_is_damaged_is_made_again(few):
-    from crayon_bench.data.trees import cache_root
+    from crayon_bench.data.roots import cache_root
 
     first = find(few).content
     (kept,) = (cache_root() / "folders").iterdir()

@@ -65,7 +65,8 @@ def test_the_baseline_of_ci_is_of_todays_settings():
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench.store.records import digest
-    from crayon_bench_leaderboards.baseline import read_cells, without_versions
+    from crayon_bench_leaderboards.baseline import read_cells
+    from crayon_bench_leaderboards.cells import without_versions
 
     options = Options(
         ["celeba", "waterbirds"],

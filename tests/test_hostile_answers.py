@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 
 from crayon_bench_plugins.annotation.agreement import agreement
-from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via, check_name, slug_of, votes_of
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.names import check_name, slug_of
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.tasks import Task
+from crayon_bench_plugins.annotation.answers.votes import votes_of
 from crayon_bench_plugins.annotation.merging import merge
 from crayon_bench_plugins.annotation.tables import rows_of, to_csv, to_parquet
 from crayon_bench_plugins.oracles.human import HumanOracle
@@ -128,10 +133,10 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path):
 def test_files_that_are_too_large(tmp_path, monkeypatch):
     everything(tmp_path)
     for name, words in (
-        ("LARGEST_FILE", "larger than"),
-        ("LARGEST_MANIFEST", "larger than"),
-        ("LARGEST_MASK", "larger than"),
-        ("MOST_ANNOTATORS", "more than 1 annotators"),
+        ("history.LARGEST_FILE", "larger than"),
+        ("folder.LARGEST_MANIFEST", "larger than"),
+        ("folder.LARGEST_MASK", "larger than"),
+        ("folder.MOST_ANNOTATORS", "more than 1 annotators"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(f"crayon_bench_plugins.annotation.answers.{name}", 1)

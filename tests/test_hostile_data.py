@@ -22,16 +22,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import idx, write_mnist
-from crayon_bench.data import trees
-from crayon_bench.data.files import import_files
 from crayon_bench.data.image_cache import open_picture
-from crayon_bench.data.trees import open_tree
+from crayon_bench.data.importing import import_files
+from crayon_bench.data.roots import cache_root
+from crayon_bench.data.trees import tar, tree
+from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
-from crayon_bench_plugins.datasets._build_waterbirds import build
-from crayon_bench_plugins.datasets.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
+from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, IMAGES, PARTITION
 from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST, read_idx
-from crayon_bench_plugins.datasets.waterbirds import PICTURES, SEGMENTATIONS, Waterbirds
+from crayon_bench_plugins.datasets.waterbirds.build import build
+from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds
+from crayon_bench_plugins.datasets.waterbirds.published import PICTURES, SEGMENTATIONS
 from hostile import attempt, cases, examples, mutated, mutated_text, mutated_value, texts
 
 pytestmark = pytest.mark.slow
@@ -39,7 +42,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _no_memory_of_earlier_scans():
-    trees._scans.clear()
+    tree._scans.clear()
 
 
 def picture(width=20, height=24, mode="RGB", form="PNG", seed=0) -> bytes:
@@ -75,7 +78,7 @@ def birds(tmp_path_factory) -> Path:
 
 
 def find_and_load(dataset, root: Path, **parameters):
-    trees._scans.clear()
+    tree._scans.clear()
     found = dataset.find(root, Source.REAL, strict=False)
     data = dataset(dataset.Parameters(**parameters)).load(found)
     for split in (data.train, data.test, data.validation):
@@ -589,8 +592,8 @@ def bomb(how: str, size: int) -> bytes:
 
 @pytest.mark.parametrize("how", ["zip-deflated", "tar.gz", "tar.bz2", "tar.xz"])
 def test_a_bomb_is_refused_before_it_fills_memory_or_time(tmp_path, monkeypatch, how):
-    monkeypatch.setattr(trees, "LARGEST", 1 << 20)
-    monkeypatch.setattr(trees, "_ROOM", 1 << 20)
+    monkeypatch.setattr(tree, "LARGEST", 1 << 20)
+    monkeypatch.setattr(tar, "_ROOM", 1 << 20)
     (tmp_path / "x").write_bytes(bomb(how, 3 << 20))
     with pytest.raises(UserError, match=r"x: .*(larger than|times its size)"):
         read_all(tmp_path / "x")
@@ -617,7 +620,7 @@ def test_a_zip_that_lies_about_its_size_is_not_unpacked_whole(tmp_path):
 def test_a_large_file_of_a_folder_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     with (tmp_path / "set" / "a.jpg").open("wb") as file:
-        file.truncate(trees.LARGEST + 1)
+        file.truncate(tree.LARGEST + 1)
     with pytest.raises(UserError, match=r"a\.jpg: larger than"):
         dict(open_tree(tmp_path / "set", "set").contents(["a.jpg"]))
 
@@ -667,11 +670,11 @@ def test_kept_scans(tmp_path, capsys):
     path.write_bytes(archive("tar"))
     right = read_all(path)
     digest = open_tree(path, "set").digest()
-    file = next((trees.cache_root() / "trees").iterdir())
+    file = next((cache_root() / "trees").iterdir())
     whole = file.read_bytes()
     checksum, _, body = whole.partition(b"\n")
     for rng in cases("kept scan", 500):
-        trees._scans.clear()
+        tree._scans.clear()
         other = json.dumps(mutated_value(rng, json.loads(body))).encode()
         file.write_bytes(mutated(rng, whole) if rng.random() < 0.5 else checksum + b"\n" + other)
         assert attempt("kept scan", lambda: read_all(path), remade=lambda: file.read_bytes() == whole) == right

@@ -9,7 +9,8 @@ import pytest
 
 from crayon_bench.store.records import digest
 from crayon_bench.store.store import Store
-from crayon_bench_leaderboards.baseline import cells_of, read_cells, to_bytes
+from crayon_bench_leaderboards.baseline import read_cells, to_bytes
+from crayon_bench_leaderboards.cells import cells_of
 from crayon_bench_leaderboards.check import check
 from crayon_bench_leaderboards.render.report import report_text
 from hostile import attempt, cases, mutated, mutated_value

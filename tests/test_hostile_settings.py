@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 import crayon_bench_leaderboards
 import crayon_bench_plugins
-from crayon_bench.cli.options import parse_seeds, split_names
 from crayon_bench.dataset import Source
 from crayon_bench.plugins.registry import Registry
 from crayon_bench.runs.plan import Options, make_plan
 from crayon_bench.runs.protocol import load_protocol, parse_set, parse_value
-from crayon_bench_leaderboards.board import load_board, make_tables
+from crayon_bench.texts import parse_seeds, split_names
+from crayon_bench_leaderboards.boards import load_board
+from crayon_bench_leaderboards.fill import make_tables
 from hostile import anything, attempt, cases, examples, mutated_text, texts
 
 pytestmark = pytest.mark.slow

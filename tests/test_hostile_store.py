@@ -10,11 +10,12 @@ import torch
 from hypothesis import given
 
 from crayon_bench.data.image_cache import decoded
-from crayon_bench.data.trees import cache_root
+from crayon_bench.data.roots import cache_root
 from crayon_bench.store.artifacts import Artifacts
 from crayon_bench.store.records import Record, digest, setting_of
 from crayon_bench.store.store import Store
-from crayon_bench_leaderboards.board import boards_for, make_tables
+from crayon_bench_leaderboards.boards import boards_for
+from crayon_bench_leaderboards.fill import make_tables
 from crayon_bench_leaderboards.render import to_csv, to_json, to_latex, to_markdown, to_terminal
 from hostile import TALLY, anything, attempt, cases, changed, examples, mutated, mutated_value
 

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from crayon_bench.errors import UserError
-from crayon_bench.networks import weights
+from crayon_bench.networks import weights_file
 from crayon_bench.networks.build import build_model
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
 from crayon_bench.networks.weights import find_weights, load_into
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.plugins.rows import PluginError
-from crayon_bench_plugins.datasets.celeba import CelebA
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
 from helpers import METHOD
 from hostile import attempt, cases, examples, mutated, mutated_text
 
@@ -191,7 +191,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     with pytest.raises(UserError, match="unpacks to more"):
         load(tmp_path / "w")
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(weights.LARGEST + 1)
+        file.truncate(weights_file.LARGEST + 1)
     with pytest.raises(UserError, match="larger than"):
         load(tmp_path / "large")
 

@@ -19,7 +19,11 @@ from crayon_bench.oracle import Patches, Situation
 from crayon_bench.store.records import Feedback
 from crayon_bench.strategy import Pool
 from crayon_bench_leaderboards.price import load_price
-from crayon_bench_plugins.annotation.answers import Answers, Recorder, Task, Via, image_hash, map_hash, patches_hash
+from crayon_bench_plugins.annotation.answers.events import Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.shown import image_hash, map_hash, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import Task
 from crayon_bench_plugins.oracles.human import HumanOracle, HumanParameters
 from crayon_bench_plugins.strategies.random import RandomStrategy
 from recorded import BEGIN, CONTENT, by_rule, hurried, manifest, record

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crayon_bench.data import image_cache, preparing, trees
+from crayon_bench.data import image_cache, preparing
 from crayon_bench.data.image_cache import decoded, open_picture
 from crayon_bench.data.preparing import in_threads
-from crayon_bench.data.trees import open_tree
+from crayon_bench.data.roots import cache_root
+from crayon_bench.data.trees import tree
+from crayon_bench.data.trees.folder import FolderTree
+from crayon_bench.data.trees.opening import open_tree
+from crayon_bench.data.trees.tar import TarTree
 from crayon_bench.errors import UserError
 
 SHAPE = (6, 3, 40, 50)
@@ -36,7 +40,7 @@ def make(calls: list[int] | None = None, key=None, decode=picture):
 
 
 def cached() -> Path:
-    return trees.cache_root() / "decoded"
+    return cache_root() / "decoded"
 
 
 def visible() -> list[str]:
@@ -276,18 +280,18 @@ def test_a_scan_is_kept_until_the_files_change(tmp_path, how, monkeypatch):
     path = packed(tmp_path, how)
     first = open_tree(path, "set").digest()
     made = []
-    for kind in (trees._Folder, trees._Tar):
+    for kind in (FolderTree, TarTree):
         original = kind._make_scan
         monkeypatch.setattr(kind, "_make_scan", lambda self, original=original: made.append(1) or original(self))
-    trees._scans.clear()  # as in another process
+    tree._scans.clear()  # as in another process
     assert open_tree(path, "set").digest() == first
     assert made == []
     packed(tmp_path, how, {**FILES, "a/1.jpg": b"eno"})
     assert open_tree(path, "set").digest() != first
     assert made == [1]
-    for file in (trees.cache_root() / "trees").iterdir():
+    for file in (cache_root() / "trees").iterdir():
         file.write_text("damaged")
-    trees._scans.clear()
+    tree._scans.clear()
     open_tree(path, "set").digest()
     assert made == [1, 1]
 
@@ -327,7 +331,7 @@ def test_a_broken_archive_is_one_line(tmp_path, how):
     content = path.read_bytes()
     for wrong in (content[: len(content) // 2], content[:20], b"", b"<!DOCTYPE html><html>Quota</html>"):
         path.write_bytes(wrong)
-        trees._scans.clear()
+        tree._scans.clear()
         with pytest.raises(UserError, match=str(path)):
             dict(open_tree(path, "set").contents(["a.jpg", "b.jpg"]))
     flipped = bytearray(content)

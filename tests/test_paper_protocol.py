@@ -21,7 +21,7 @@ from crayon_bench.dataset import Source
 from crayon_bench.plugins.registry import Registry
 from crayon_bench.runs.plan import Options, make_plan
 from crayon_bench.runs.protocol import load_protocol
-from crayon_bench_plugins.datasets.waterbirds import PICTURES, SEGMENTATIONS
+from crayon_bench_plugins.datasets.waterbirds.published import PICTURES, SEGMENTATIONS
 from test_celeba import write_celeba
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.store.records import Feedback
-from crayon_bench_leaderboards.board import load_board, make_tables
+from crayon_bench_leaderboards.boards import load_board
+from crayon_bench_leaderboards.fill import make_tables
 from crayon_bench_leaderboards.price import load_price
 from test_boards import METHODS, faces, grids, record, save
 

@@ -7,11 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from crayon_bench_plugins.standins import birds as birds_module
-from crayon_bench_plugins.standins import faces as faces_module
-from crayon_bench_plugins.standins.birds import draw_birds, sample_birds
+from crayon_bench_plugins.standins.birds import sample as birds_module
+from crayon_bench_plugins.standins.birds.drawing import draw_birds
+from crayon_bench_plugins.standins.birds.sample import sample_birds
 from crayon_bench_plugins.standins.canvas import Canvas, Draws, cover, spread, to_bytes
-from crayon_bench_plugins.standins.faces import MOUTH_BOX, draw_faces, sample_faces
+from crayon_bench_plugins.standins.faces import sample as faces_module
+from crayon_bench_plugins.standins.faces.drawing import draw_faces
+from crayon_bench_plugins.standins.faces.sample import MOUTH_BOX, sample_faces
 
 N = 320
 

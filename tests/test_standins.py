@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from conftest import TINY
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
-from crayon_bench_plugins.datasets.celeba import CelebA
-from crayon_bench_plugins.datasets.waterbirds import Waterbirds
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
+from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds
 from crayon_bench_plugins.standins.pretrain import pretrain
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"

@@ -13,22 +13,18 @@ import pytest
 from PIL import Image
 
 from conftest import SHARED
-from crayon_bench.data.files import import_files, prepare
+from crayon_bench.data.fetching import prepare
+from crayon_bench.data.importing import import_files
+from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
-from crayon_bench_plugins.datasets import waterbirds
-from crayon_bench_plugins.datasets._build_waterbirds import build, compose
-from crayon_bench_plugins.datasets.waterbirds import (
-    BUILD_NOTE,
-    PICTURES,
-    SEGMENTATIONS,
-    Waterbirds,
-    WaterbirdsParameters,
-    bird_mask,
-    group_sizes,
-    read_metadata,
-)
+from crayon_bench_plugins.datasets.waterbirds import metadata as metadata_module
+from crayon_bench_plugins.datasets.waterbirds.build import build, compose
+from crayon_bench_plugins.datasets.waterbirds.dataset import Waterbirds, WaterbirdsParameters
+from crayon_bench_plugins.datasets.waterbirds.evidence import bird_mask
+from crayon_bench_plugins.datasets.waterbirds.metadata import group_sizes, read_metadata
+from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, PICTURES, SEGMENTATIONS
 
 SPECIES = ("001.Laysan_Albatross", "002.House_Sparrow", "003.Eastern_Towhee", "004.Arctic_Tern", "005.Rock_Wren")
 """By the published rule 1, 3 and 4 are waterbirds."""
@@ -416,9 +412,7 @@ def test_a_set_with_other_counts_is_named_and_refused_in_the_managed_folder(root
 
 
 def declare_published(root: Path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        waterbirds, "PUBLISHED", group_sizes(read_metadata(waterbirds.open_tree(root / PICTURES.name, "")))
-    )
+    monkeypatch.setattr(metadata_module, "PUBLISHED", group_sizes(read_metadata(open_tree(root / PICTURES.name, ""))))
     monkeypatch.setattr(Waterbirds, "files", (replace(PICTURES, urls=()), replace(SEGMENTATIONS, members=120, urls=())))
 
 

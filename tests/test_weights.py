@@ -14,7 +14,7 @@ from torchvision.models import mobilenet_v2
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
 from crayon_bench.networks.weights import find_weights, load_into
-from crayon_bench_plugins.datasets.celeba import CelebA
+from crayon_bench_plugins.datasets.celeba.dataset import CelebA
 
 PROTOCOL = """
 schema = 1

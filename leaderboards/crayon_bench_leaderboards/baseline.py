@@ -1,19 +1,13 @@
-"""Runs with their predictions, by cell: read from a store, or from a baseline file.
+"""A baseline file: the runs of cells, with their predictions, in JSON.
 
-A *cell* is what the gate compares: all coordinates of a run except its seed and except versions. A version is what says
-which code ran, not what was asked of it: the record's schema, the core's numerics, and of every plugin its ``version``
-and the hash of its ``--plugin`` file. The environment (crayon_bench, torch, hardware) is no coordinate to begin with.
-
-A baseline file is JSON: settings once, and for each cell and seed one bit per test example (right or wrong), in base64.
-Examples are in order of group and name; their names themselves are kept as a digest.
+It has the settings once, and for each cell and seed one bit per test example (right or wrong), in base64. Examples are
+in order of group and name; their names themselves are kept as a digest.
 """
 
 import base64
 import binascii
 import json
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,92 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from crayon_bench.errors import UserError
 from crayon_bench.parameters import validated
 from crayon_bench.store.atomic import read_json, write_file
-from crayon_bench.store.records import Record, Status, digest, folder_name
+from crayon_bench.store.records import digest
 from crayon_bench.store.store import Store
+from crayon_bench_leaderboards.cells import Cell, Examples, Run, cells_of, without_versions
 
 FORMAT = "crayon-bench baseline"
 SCHEMA = 1
-_VERSIONS = ("version", "file")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Test examples: how many each group has, and a digest of their groups and names.
-
-    Where there are no groups, all are in one without a name.
-    """
-
-    groups: tuple[tuple[str, int], ...]
-    examples: str
-
-    @property
-    def grouped(self) -> bool:
-        """Whether there are groups."""
-        return bool(self.groups) and self.groups[0][0] != ""
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Number of examples of each group."""
-        return np.array([size for _, size in self.groups], dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: right or wrong of each test example, in order of group and name.
-
-    reason: why there are none. damaged: the record is not what was written.
-    """
-
-    tests: Examples | None
-    right: NDArray[np.bool_] | None
-    reason: str | None = None
-    damaged: bool = False
-
-
-@dataclass
-class Cell:
-    """The runs of one cell by seed. coordinates: those of its newest run, without the seed.
-
-    lost: nothing is known but the names of data set and method; its records are damaged.
-    """
-
-    coordinates: dict[str, Any]
-    title: str
-    environment: dict[str, Any]
-    runs: dict[int, Run] = field(default_factory=dict)
-    lost: bool = False
-
-    @property
-    def dataset(self) -> str:
-        """The data set's name."""
-        return str(self.coordinates["dataset"]["name"])
-
-    @property
-    def method(self) -> str:
-        """The method's name."""
-        return str(self.coordinates["method"]["name"])
-
-
-def without_versions(coordinates: dict[str, Any]) -> dict[str, Any]:
-    """Return *coordinates* without seed and versions: equal for runs of one cell."""
-    kept = {
-        name: _unversioned(part) if name in ("dataset", "method", "oracle") else part
-        for name, part in coordinates.items()
-        if name not in ("seed", "schema", "numerics")
-    }
-    budget = coordinates.get("budget")
-    if isinstance(budget, dict) and "strategy" in budget:
-        kept["budget"] = {**budget, "strategy": _unversioned(budget["strategy"])}
-    return kept
-
-
-def _unversioned(part: Any) -> Any:
-    return {key: value for key, value in part.items() if key not in _VERSIONS} if isinstance(part, dict) else part
-
-
-def _title(record: Record) -> str:
-    budget = record.budget
-    return record.title["method"] if budget is None else f"{record.title['method']}, budget {budget}"
 
 
 def read_cells(path: Path) -> dict[str, Cell]:
@@ -121,73 +35,6 @@ def read_cells(path: Path) -> dict[str, Cell]:
             f"--baseline {path}: there is no such file", "make it with crayon-bench check --update-baseline"
         )
     return _load(path)
-
-
-def cells_of(store: Store) -> dict[str, Cell]:
-    """Return the cells of *store*. Of several versions of a run the one that finished last counts.
-
-    A damaged record counts as a run of its cell without predictions, whatever other versions there are. If its
-    coordinates are damaged too, it counts so in every cell of its data set and method; if there is none, in a lost one.
-    """
-    cells: dict[str, Cell] = {}
-    for record in sorted(store.records(), key=lambda r: (r.finished, r.key)):
-        coordinates = {name: value for name, value in record.coordinates.items() if name != "seed"}
-        own = cells.setdefault(
-            digest(without_versions(record.coordinates)),
-            Cell(coordinates, _title(record), record.environment),
-        )
-        own.coordinates, own.title, own.environment = coordinates, _title(record), record.environment
-        own.runs[record.seed] = _run(store, record)
-    for folder, what in store.damaged.items():
-        _add_damaged(cells, store.runs / folder, what)
-    return cells
-
-
-def _add_damaged(cells: dict[str, Cell], folder: Path, what: str) -> None:
-    dataset, method, seed, key = (folder.name.split(".") + [""] * 4)[:4]
-    run = Run(None, None, f"its record is damaged ({what}); carry it out again, or delete {folder}", damaged=True)
-    number = int(seed[1:]) if seed[1:].isdecimal() else -1
-    coordinates: dict[str, Any] = {"dataset": {"name": dataset}, "method": {"name": method}, "protocol": {"name": "?"}}
-    own = [name for name, cell in cells.items() if (cell.dataset, cell.method) == (dataset, method)]
-    lost = not own
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        found = read_json(folder / "record.json")["coordinates"]
-        if digest(found)[:16] == key and folder_name(found, key) == folder.name and found["protocol"]["name"]:
-            coordinates = {name: value for name, value in found.items() if name != "seed"}
-            own, lost = [digest(without_versions(found))], False
-    for name in own or [digest(folder.name)]:
-        cells.setdefault(name, Cell(coordinates, method, {}, lost=lost)).runs[number] = run
-
-
-def _run(store: Store, record: Record) -> Run:
-    if record.status is not Status.OK:
-        return Run(None, None, f"{record.status.value}{f': {record.reason}' if record.reason else ''}")
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(store.runs / record.folder / "predictions.parquet")
-        names = [str(name) for name in table["example"].to_pylist()]
-        no_groups = not record.groups and table["group"].null_count == len(names)
-        columns = ("label", "predicted", *([] if no_groups else ["group"]))
-        labels, predicted, *rest = (np.asarray(table[column].to_numpy(), dtype=np.int64) for column in columns)
-        groups = rest[0] if rest else np.zeros(len(names), dtype=np.int64)
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        return Run(None, None, f"its predictions cannot be read: {' '.join(str(error).split())[:100]}")
-    known = [("", len(names))] if no_groups else [(group.name, group.total) for group in record.groups]
-    sizes = np.bincount(groups[groups >= 0], minlength=len(known))
-    if sizes.tolist() != [total for _, total in known]:
-        return Run(None, None, "its predictions do not belong to its record")
-    order = sorted(range(len(names)), key=lambda n: (int(groups[n]), names[n]))
-    tests = Examples(
-        groups=tuple(known),
-        examples=digest([[int(groups[n]), names[n]] for n in order]),
-    )
-    return Run(tests, (labels == predicted)[order])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# the file
 
 
 class _Part(BaseModel):

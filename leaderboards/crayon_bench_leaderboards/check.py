@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from crayon_bench.store.records import differences
-from crayon_bench_leaderboards.baseline import Cell, Examples, Run, without_versions
+from crayon_bench_leaderboards.cells import Cell, Examples, Run, without_versions
 from crayon_bench_leaderboards.statistics import METRICS, Bits, Interval, bootstrap_difference, group_accuracies
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.cli.options import split_names, store_option
+from crayon_bench.cli.options import store_option
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.texts import split_names
 
 if TYPE_CHECKING:
-    from crayon_bench_leaderboards.baseline import Cell
-    from crayon_bench_leaderboards.board import Table
+    from crayon_bench_leaderboards.cells import Cell
+    from crayon_bench_leaderboards.table import Table
 
 
 @click.command()
@@ -59,27 +60,16 @@ def leaderboard(
     settings gives several tables, newest first.
     """
     from crayon_bench.store.store import Store
-    from crayon_bench_leaderboards.board import CURVE, boards_for, load_board, make_tables
-    from crayon_bench_leaderboards.curve import curve_tables
-    from crayon_bench_leaderboards.price import load_price
+    from crayon_bench_leaderboards.leaderboard import tables_of, text_of
     from crayon_bench_leaderboards.render import print_terminal
 
-    _check_curve_options(board == CURVE, metric, plot)
-    chosen = load_board(board) if board and board != CURVE else None
-    paid = load_price(price) if price is not None else None
+    _check_plot(board, plot)
     records = [
         record
         for record in Store.open(store).records()
         if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    if board == CURVE:
-        tables = curve_tables(records, metric, paid or load_price("published"))
-    else:
-        boards = [chosen] if chosen else boards_for(records)
-        tables = [table for b in boards for table in make_tables(b, records, price=paid)]
-    if not tables:
-        what = f"board {chosen.name} ({', '.join(chosen.datasets)})" if chosen else "any board"
-        raise UserError(f"store {store}: there are no such runs for {what}", "see crayon-bench runs list")
+    tables = tables_of(records, board=board, price=price, metric=metric, where=f"store {store}")
     for table in tables:
         table.statistics = statistics
     pictures = _draw(tables, plot) if plot is not None else {}
@@ -87,7 +77,7 @@ def leaderboard(
         for table in tables:
             print_terminal(table)
     else:
-        _put(_text(tables, form), output)
+        _put(text_of(tables, form), output)
         if output is not None:
             click.echo(f"{output}: {len(tables)} table{'s' if len(tables) > 1 else ''}", err=True)
     for path, picture in pictures.items():
@@ -95,18 +85,9 @@ def leaderboard(
         click.echo(f"{path}: written", err=True)
 
 
-def _text(tables: "list[Table]", form: str) -> str:
-    from crayon_bench_leaderboards.render import to_csv, to_json, to_latex, to_markdown, to_terminal
-
-    if form == "terminal":
-        return "".join(to_terminal(table) for table in tables)
-    return {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[form](tables)
-
-
-def _check_curve_options(is_curve: bool, metric: str | None, plot: Path | None) -> None:
-    for name, value in (("--metric", metric), ("--plot", plot)):
-        if value is not None and not is_curve:
-            raise UserError(f"{name} {value}: is for --board curve alone")
+def _check_plot(board: str | None, plot: Path | None) -> None:
+    if plot is not None and board != "curve":
+        raise UserError(f"--plot {plot}: is for --board curve alone")
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--plot {plot}: expected a file name that ends with .png or .svg")
 
@@ -202,7 +183,8 @@ def check(
     mistake in the command), 3 nothing could be compared.
     """
     from crayon_bench.store.store import Store
-    from crayon_bench_leaderboards.baseline import cells_of, read_cells, write_baseline
+    from crayon_bench_leaderboards.baseline import read_cells, write_baseline
+    from crayon_bench_leaderboards.cells import cells_of
     from crayon_bench_leaderboards.check import check as compare
     from crayon_bench_leaderboards.render.report import conclusion, report_text
 
@@ -226,7 +208,7 @@ def check(
 
 
 def _known_metric(name: str) -> str:
-    from crayon_bench_leaderboards.board import SHORT_NAMES
+    from crayon_bench_leaderboards.boards import SHORT_NAMES
     from crayon_bench_leaderboards.statistics import METRICS
 
     full = SHORT_NAMES.get(name, name)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
-from crayon_bench.store.records import GroupCount
-from crayon_bench_leaderboards.board import Row, Section, Table
 from crayon_bench_leaderboards.statistics import (
     ENOUGH_SEEDS,
     LEVEL,
@@ -19,6 +18,7 @@ from crayon_bench_leaderboards.statistics import (
     wilson,
     wilson_of_mean,
 )
+from crayon_bench_leaderboards.table import Row, Section, Table
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _of_metric(section: Section, metric: str) -> Statistics:
     found = Statistics(metric, short, section.seeds, [_row(row, metric) for row in rows])
     if not rows:
         return found
-    scores = np.array([[row.metrics[metric].per_seed[seed] for seed in section.seeds] for row in rows])
+    scores = pd.DataFrame([row.metrics[metric].per_seed for row in rows])[section.seeds].to_numpy()
     sign = 1 if rows[0].metrics[metric].direction == "higher" else -1
     best = int((sign * scores.mean(1)).argmax())
     original = next((n for n, row in enumerate(rows) if row.method == "original"), None)
@@ -85,17 +85,18 @@ def _of_metric(section: Section, metric: str) -> Statistics:
 
 def _row(row: Row, metric: str) -> RowStatistics:
     values = row.metrics[metric].per_seed
-    per_run = {seed: run for seed, groups in sorted(row.groups.items()) if (run := _run(groups, metric)) is not None}
+    runs = {seed: _run(row.groups[row.groups["seed"] == seed], metric) for seed in sorted(set(row.groups["seed"]))}
+    per_run = {seed: interval for seed, interval in runs.items() if interval is not None}
     interval = bootstrap_mean([values[seed] for seed in sorted(values)])
     if interval is not None and metric in METRICS:  # of few seeds that differ, it would reach beyond what there can be
         interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 100.0))
     return RowStatistics(row.title, row.method, row.budget, interval, per_run)
 
 
-def _run(groups: list[GroupCount], metric: str) -> Interval | None:
+def _run(groups: pd.DataFrame, metric: str) -> Interval | None:
     """Return the interval of one run. None: the metric does not follow from the groups' counts."""
-    right, total = np.array([g.right for g in groups]), np.array([g.total for g in groups])
-    if not len(total) or not total.all():
+    right, total = groups["right"].to_numpy(), groups["total"].to_numpy()
+    if not total.all():
         return None
     if metric == "group_mean_accuracy":
         return wilson_of_mean(right, total)

@@ -1,22 +1,15 @@
 """The board ``curve``: a score against the number of answers and against person-hours, by method and budget."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from crayon_bench.store.records import Record
-from crayon_bench_leaderboards.board import (
-    CURVE,
-    SHORT_NAMES,
-    Board,
-    Row,
-    Section,
-    Table,
-    board_names,
-    load_board,
-    make_tables,
-)
+from crayon_bench_leaderboards.boards import CURVE, SHORT_NAMES, Board, board_names, load_board
+from crayon_bench_leaderboards.fill import make_tables
+from crayon_bench_leaderboards.frames import runs_frame
 from crayon_bench_leaderboards.price import Price
+from crayon_bench_leaderboards.table import Row, Section, Table, gained_metric
+from crayon_bench_leaderboards.variants import by_setting
 
 
 def curve_tables(records: Sequence[Record], metric: str | None, price: Price) -> list[Table]:
@@ -25,28 +18,22 @@ def curve_tables(records: Sequence[Record], metric: str | None, price: Price) ->
     metric: full or short name. None: worst-group accuracy, or the first metric of the data set's own board where that
     has no worst group; accuracy where no run has the former, such as of images without groups.
     """
-    by_setting: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_setting[record.setting].append(record)
-    newest_first = sorted(by_setting.values(), key=lambda group: max(r.finished for r in group), reverse=True)
     tables = []
-    for group in newest_first:
-        board = _board(group, metric)
-        tables += make_tables(board, group, only=list({record.method for record in group}), price=price)
+    for group in by_setting(records):
+        methods = list({record.method for record in group})
+        tables += make_tables(_board(group, metric), group, only=methods, price=price)
     return tables
 
 
 def _board(group: list[Record], metric: str | None) -> Board:
     dataset = group[0].dataset
     theirs = next((board for board in map(load_board, board_names()) if dataset in board.datasets), None)
-    name = metric or (theirs.gained if theirs else "worst_group_accuracy")
+    name = metric or (gained_metric(theirs, []) if theirs else "worst_group_accuracy")
     name = SHORT_NAMES.get(name, name)
-    known = {one for record in group for one, value in record.metrics.items() if value.value is not None}
+    known = set(runs_frame(group).dropna(subset="value")["metric"])
     if metric is None and name not in known and "sample_accuracy" in known:
         name = "sample_accuracy"
-    shorts = {
-        short for record in group for one, value in record.metrics.items() if one == name for short in [value.short]
-    }
+    shorts = {record.metrics[name].short for record in group if name in record.metrics}
     return Board(
         schema_=1,
         name=CURVE,

@@ -19,7 +19,8 @@ def add_commands(register: Callable[[str, str, str], None]) -> None:
 @hookimpl
 def show_board(records: "list[Record]", methods: list[str]) -> None:
     """Print the leaderboards of what was run."""
-    from crayon_bench_leaderboards.board import boards_for, make_tables
+    from crayon_bench_leaderboards.boards import boards_for
+    from crayon_bench_leaderboards.fill import make_tables
     from crayon_bench_leaderboards.render import print_terminal
 
     for board in boards_for(records):

@@ -84,13 +84,26 @@ class LazyGroup(click.Group):
         "runs": ("crayon_bench.cli.runs:runs", "List, show, compare and export the runs in a store."),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    no_args_is_help=True,
 )
-@click.version_option(__version__, prog_name="crayon-bench")
-def cli() -> None:
+@click.option("--version", is_flag=True, help="Show the version and exit.")
+@click.option("--verbose", is_flag=True, help="With --version: all that a report of a fault needs.")
+@click.pass_context
+def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Compare methods that repair shortcut learning in image classifiers, and count the feedback each one used.
 
     Start with: crayon-bench run --dataset decoymnist --methods all
     """
+    if version:
+        click.echo(f"crayon-bench, version {__version__}")
+        for line in import_module("crayon_bench.cli.about").about() if verbose else ():
+            click.echo(line)
+        context.exit()
+    if verbose:
+        raise UserError("--verbose says more about the version", "use --version --verbose")
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.", context)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -28,7 +28,7 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
     """List the data sets and say which data there are: real, or a stand-in."""
     from tabulate import tabulate
 
-    from crayon_bench.data.files import default_root
+    from crayon_bench.data.roots import default_root
     from crayon_bench.dataset import Source
     from crayon_bench.plugins.registry import Kind, Registry
     from crayon_bench.plugins.rows import PluginError
@@ -56,7 +56,8 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
 @plugin_option
 def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
     """Fetch the real files of data set NAME, verify them, and keep them."""
-    from crayon_bench.data.files import default_root, prepare
+    from crayon_bench.data.fetching import prepare
+    from crayon_bench.data.roots import default_root
 
     folder = prepare(_dataset(name, plugin_files), data_root or default_root(), mirrors, _say)
     click.echo(f"{name}: ready in {folder}")
@@ -72,7 +73,8 @@ def import_data(
     name: str, path: Path, data_root: Path | None, accept_unverified: bool, plugin_files: tuple[Path, ...]
 ) -> None:
     """Copy the files of data set NAME from PATH: a folder, an archive (zip, tar) or one of the files."""
-    from crayon_bench.data.files import default_root, import_files
+    from crayon_bench.data.importing import import_files
+    from crayon_bench.data.roots import default_root
 
     folder = import_files(
         _dataset(name, plugin_files), path, data_root or default_root(), accept_unverified=accept_unverified, say=_say
@@ -125,7 +127,7 @@ def _read_all(located: "Located") -> int:
 
 
 def _report_on(report: "FileReport") -> None:
-    from crayon_bench.data.files import is_published_archive
+    from crayon_bench.data.published import is_published_archive
 
     file = report.file
     state = "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
@@ -136,7 +138,7 @@ def _report_on(report: "FileReport") -> None:
         elif not report.verified:
             click.echo(f"    {report.why}")
         return
-    from crayon_bench.data.trees import open_tree
+    from crayon_bench.data.trees.opening import open_tree
 
     archive = is_published_archive(report.path, file)
     members = open_tree(report.path, file.name).members
@@ -159,7 +161,8 @@ def _report_on(report: "FileReport") -> None:
 @plugin_option
 def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
     """Print the data root, or the folder of data set NAME's files in it (where they are, or would be put)."""
-    from crayon_bench.data.files import default_root, locate
+    from crayon_bench.data.files import locate
+    from crayon_bench.data.roots import default_root
 
     if name is None:
         click.echo(data_root or default_root())
@@ -272,8 +275,7 @@ def show(
 def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "LoadedData":
     """Load with the default protocol's parameters, changed by *values*."""
     from crayon_bench.parameters import validated
-    from crayon_bench.runs.plan import default_protocol
-    from crayon_bench.runs.protocol import load_protocol
+    from crayon_bench.runs.protocol import default_protocol, load_protocol
 
     table: dict[str, Any] = {}
     folder = dataset.protocols()

@@ -5,22 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.cli.options import (
-    data_root_option,
-    parse_seeds,
-    plugin_option,
-    set_option,
-    split_names,
-    store_option,
-)
+from crayon_bench.cli.options import data_root_option, plugin_option, set_option, store_option
 
 if TYPE_CHECKING:
-    from crayon_bench.plugins.registry import Registry
-    from crayon_bench.runs.limits import Limits
-    from crayon_bench.runs.plan import Plan, Rerun
-    from crayon_bench.store.records import Record
+    from crayon_bench.api import Results
     from crayon_bench.store.request import RunRequest
-    from crayon_bench.store.store import Store
 
 
 class _Run(click.Command):
@@ -73,9 +62,9 @@ def _chosen(args: list[str]) -> str:
 @data_root_option
 @click.option(
     "--source",
-    type=click.Choice(["auto", "real", "standin"]),
     default="auto",
     show_default=True,
+    metavar="[auto|real|standin]",
     help="auto takes real data where they are and the embedded stand-in where they are not.",
 )
 @store_option
@@ -90,25 +79,24 @@ def _chosen(args: list[str]) -> str:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
-    help="Runs at the same time. Default: what the executor finds; processes: one per GPU, or as many as the CPUs hold"
-    " at the protocol's number of threads.",
+    type=int,
+    metavar="N",
+    help="Runs at the same time. Default: what the executor finds; processes: one per GPU, or as many as CPUs and"
+    " memory hold at the protocol's number of threads.",
 )
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
     metavar="SECONDS",
     help="End a run that takes longer; it has failed. Waiting for a model that another run makes is not counted.",
 )
 @click.option(
     "--memory-limit",
-    type=click.IntRange(min=1),
+    type=int,
     metavar="MIB",
     help="End a run that adds more to its process's memory; it has failed. On Linux.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
-)
+@click.option("--device", default="auto", show_default=True, metavar="[auto|cpu|cuda]", help="Where to compute.")
 @click.option(
     "--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions."
 )
@@ -145,9 +133,9 @@ def _chosen(args: list[str]) -> str:
 @plugin_option
 @click.option(
     "--rerun",
-    type=click.Choice(["missing", "failed", "all"]),
     default="failed",
     show_default=True,
+    metavar="[missing|failed|all]",
     help="missing: only runs without a record; failed: those and failed ones; all: all (original models are kept).",
 )
 @click.option(
@@ -189,135 +177,74 @@ def run(
 
     Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
     """
-    from crayon_bench.budget import Budget
-    from crayon_bench.dataset import Source
-    from crayon_bench.parameters import validated
+    from crayon_bench.api import run as carry_out
     from crayon_bench.plugins.hooks import call_hooks
-    from crayon_bench.plugins.registry import Kind, Registry, guarded
-    from crayon_bench.runs.plan import Options, Rerun, make_plan, split_plan
     from crayon_bench.runs.protocol import parse_value
-    from crayon_bench.store.store import Store
 
-    registry = Registry(plugin_files)
-    names = registry.names(Kind.METHOD) if methods.strip() == "all" else split_names(methods, "--methods")
-    options = Options(
-        datasets=split_names(datasets, "--dataset"),
-        methods=names,
-        seeds=parse_seeds(seeds),
+    texts = click.get_current_context().meta.get(__name__, {})
+    results = carry_out(
+        datasets,
+        methods,
+        seeds=seeds,
         protocol=protocol,
+        settings=sets,
         data_root=data_root,
-        source=Source(source),
+        source=source,
+        store=store,
+        executor=executor,
+        executor_options={name: parse_value(text) for name, text in texts.items()},
+        workers=workers,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        device=device,
         oracle=oracle,
         answers=answers,
-        budgets=[Budget.parse(text) for text in budget.split(",")],
+        budget=budget,
         strategy=strategy,
-        sets=sets,
         weights=weights,
-        device=device,
+        plugin=plugin_files,
+        rerun=rerun,
         keep_models=keep_models,
+        dry_run=dry_run,
+        progress=not quiet,
     )
-    limits = _limits(time_limit, memory_limit)
-    executor_class = registry.load(Kind.EXECUTOR, executor)
-    texts = click.get_current_context().meta.get(__name__, {})
-    given = {name: parse_value(text) for name, text in texts.items()}
-    parameters = validated(executor_class.Parameters, given, f"--executor {executor}")
-    carrier = guarded(executor_class, executor_class, workers, parameters)
-    plan = make_plan(options, registry)
-    _tell(plan, registry, quiet)
     if dry_run:
-        _show_plan(plan, Store.open(store) if (store / "runs").is_dir() else None, Rerun(rerun))
-        return 1 if plan.problems or registry.file_errors else 0
-
-    if device == "cuda" and not carrier.elsewhere:
-        from crayon_bench.runs.environment import resolve_device
-
-        resolve_device(device)  # before anything is written
-    kept = Store.create(store)
-    done, left = split_plan(plan, kept, Rerun(rerun))
-    records = list(done)
-    if left:
-        from crayon_bench.runs.sweep import sweep
-
-        call_hooks("sweep_started", requests=left, done=len(done), quiet=quiet)
-        try:
-            for record in sweep(left, carrier, kept, registry, limits):
-                records.append(record)  # one by one: an interrupted sweep tells the hooks what was done
-        finally:
-            call_hooks("sweep_finished", records=records)
-    shown = call_hooks("show_board", records=_in_order(plan, records), methods=names)
-    return max(_summary(plan, records, kept, quiet), 0 if shown and not registry.file_errors else 1)
+        _show_plan(results)
+        return 1 if results.problems or results.plugin_errors else 0
+    shown = call_hooks("show_board", records=results.records, methods=results.methods)
+    _summary(results, store, quiet)
+    return 1 if results.failed or results.problems or results.plugin_errors or not shown else 0
 
 
-def _limits(seconds: float | None, mebibytes: int | None) -> "Limits":
-    import math
-    import signal
-
-    from crayon_bench.errors import UserError
-    from crayon_bench.runs.limits import Limits, memory
-
-    if seconds is not None and not math.isfinite(seconds):  # click's range lets nan pass
-        raise UserError(f"--time-limit {seconds}: expected a number of seconds")
-    if seconds is not None and not hasattr(signal, "pthread_kill"):
-        raise UserError("--time-limit: this system has no signals between threads", "leave it out")
-    if mebibytes is not None and not memory():
-        raise UserError("--memory-limit: this system does not tell a process's memory", "leave it out")
-    return Limits(seconds, mebibytes)
-
-
-def _in_order(plan: "Plan", records: "list[Record]") -> "list[Record]":
-    by_key = {record.key: record for record in records}
-    return [by_key[request.key] for request in plan.requests if request.key in by_key]
-
-
-def _tell(plan: "Plan", registry: "Registry", quiet: bool) -> None:
-    for file, why in registry.file_errors.items():
-        click.echo(f"Warning: --plugin {file} could not be loaded: {why}", err=True)
-    for problem in plan.problems:
-        click.echo(f"Warning: {problem}", err=True)
-    for remark in plan.remarks:
-        if not quiet or "UNVERIFIED" in remark or "STAND-IN" in remark:
-            click.echo(remark, err=True)
-
-
-def _show_plan(plan: "Plan", store: "Store | None", rerun: "Rerun") -> None:
+def _show_plan(results: "Results") -> None:
     from tabulate import tabulate
 
-    from crayon_bench.runs.plan import split_plan
-
-    done, left = split_plan(plan, store, rerun)
-    known = {record.key: record.status.value for record in done}
+    known = {record.key: record.status.value for record in results}
 
     def state(request: "RunRequest") -> str:
         if request.key in known:
             return f"in the store: {known[request.key]}"
         return f"does not apply: {request.skip}" if request.skip else "to do"
 
-    limited = any(request.budget for request in plan.requests)
+    limited = any(request.budget for request in results.planned)
     rows = [
         (r.dataset, r.protocol, r.method, *([r.budget or "all"] if limited else []), r.seed, r.key[:12], state(r))
-        for r in plan.requests
+        for r in results.planned
     ]
     heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), "seed", "key", "state"]
     click.echo(tabulate(rows, headers=heads, tablefmt="simple"))
-    todo = sum(request.skip is None for request in left)
-    click.echo(f"\n{todo} to do, {len(left) - todo} do not apply, {len(done)} in the store. Nothing was run.")
+    todo = sum(request.skip is None for request in results.to_do)
+    rest = len(results.to_do) - todo
+    click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")
 
 
-def _summary(plan: "Plan", records: "list[Record]", store: "Store", quiet: bool) -> int:
-    from collections import Counter
-
-    from crayon_bench.store.records import Status
-
-    failed = [record for record in records if record.status is Status.FAILED]
-    for record in failed:
-        log = store.runs / record.folder / "log.txt"
+def _summary(results: "Results", store: Path, quiet: bool) -> None:
+    for record in results.failed:
+        log = store / "runs" / record.folder / "log.txt"
         click.echo(
             f"FAILED {record.dataset} {record.method} seed {record.seed}: {record.reason} (log: {log})", err=True
         )
-    for problem in plan.problems:
+    for problem in results.problems:
         click.echo(f"LEFT OUT {problem}", err=True)
     if not quiet:
-        counts = Counter(record.status.value for record in records)
-        words = ", ".join(f"{counts[status.value]} {status.value}" for status in Status if counts[status.value])
-        click.echo(f"{len(records)} runs: {words}. Records: {store.path}", err=True)
-    return 1 if failed or plan.problems else 0
+        click.echo(f"{results.counts()}. Records: {store}", err=True)

@@ -146,10 +146,10 @@ def _write_model(
 
     from crayon_bench.networks.card import card
     from crayon_bench.networks.exported import read_metadata
-    from crayon_bench.runs.again import carry_out_again, count_right, predictions
+    from crayon_bench.runs.again import carry_out_again, count_right
     from crayon_bench.store.atomic import write_file
 
-    right, total = count_right(predictions(store, record))
+    right, total = count_right(store.predictions(record))
     if store.has_model(record):
         model, how = store.model(record), "kept when the run was carried out"
     else:

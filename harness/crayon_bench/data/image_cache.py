@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from crayon_bench.data.preparing import Preparing, in_threads
-from crayon_bench.data.trees import cache_root
+from crayon_bench.data.roots import cache_root
 from crayon_bench.errors import UserError
 from crayon_bench.store.atomic import read_json, set_aside, write_file
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crayon_bench.data.files import default_root
+from crayon_bench.data.roots import default_root
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.registry import Kind, Registry
 

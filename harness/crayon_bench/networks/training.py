@@ -32,6 +32,7 @@ class Batch:
 
 
 Penalty = Callable[[Forward, Batch], Tensor]
+"""``penalty(forward, batch)``: one term per example, (B,), from the one forward pass of the step."""
 
 
 def fit(

@@ -17,6 +17,7 @@ PROJECT = "crayon_bench"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function as the implementation of the hook of that name: ``@hookimpl``."""
 
 
 @hookspec

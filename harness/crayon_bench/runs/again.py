@@ -1,13 +1,11 @@
 """Carrying out a run of the store once more, for what was not kept of it: its refined model."""
 
-import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from crayon_bench.data.located import locate_dataset
 from crayon_bench.errors import UserError
@@ -15,8 +13,8 @@ from crayon_bench.networks.specification import model_spec
 from crayon_bench.networks.weights import find_weights
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.runs.identity import changed_plugins
 from crayon_bench.runs.perform import perform
-from crayon_bench.runs.plan import changed_plugins
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
@@ -103,15 +101,6 @@ def _request(record: Record, registry: Registry, inputs: Inputs) -> RunRequest:
     )
 
 
-def predictions(store: Store, record: Record) -> pa.Table:
-    """Return a run's predictions. Raises UserError if they cannot be read."""
-    file = store.runs / record.folder / "predictions.parquet"
-    try:
-        return pq.read_table(io.BytesIO(file.read_bytes()))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{file}: cannot be read: {error}") from None
-
-
 def count_right(table: pa.Table) -> tuple[int, int]:
     """Return how many predictions are right, and how many there are."""
     labels, predicted = table["label"].to_pylist(), table["predicted"].to_pylist()
@@ -120,7 +109,7 @@ def count_right(table: pa.Table) -> tuple[int, int]:
 
 def _compare(record: Record, store: Store, made: Record, again: Store) -> None:
     """Raise UserError unless both runs predict the same."""
-    then, now = predictions(store, record), predictions(again, made)
+    then, now = store.predictions(record), again.predictions(made)
     examples = [table["example"].to_pylist() for table in (then, now)]
     if examples[0] != examples[1]:
         raise UserError(f"run {record.folder}: carried out again, it was tested on other images", _HINT)

@@ -1,18 +1,15 @@
 """Where a run was carried out: versions, commit, device."""
 
-import contextlib
 import os
 import platform
-import subprocess
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from crayon_bench._version import __version__
+from crayon_bench._version import __version__, commit
 from crayon_bench.errors import UserError
 
 
@@ -30,7 +27,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
     device = resolve_device(device)
     return {
         "crayon_bench": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -40,14 +37,3 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": threads,
     }
-
-
-def _commit() -> str | None:
-    # Only in a checkout of this project; an installed package has its version.
-    root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():
-        return None
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    return None

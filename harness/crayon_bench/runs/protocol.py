@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from crayon_bench.dataset import Dataset, Found, Source
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.networks.specification import ModelSpec, Recipe, model_spec
 from crayon_bench.parameters import Parameters, validated
@@ -68,6 +69,12 @@ class Protocol:
     refine: Recipe
     methods: Mapping[str, Mapping[str, Any]]
     overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the protocol has to say under every table, unless somebody has set the oracle otherwise."""
+        own = not any(key.startswith("oracle.") for key in self.overrides)
+        return [f"protocol {self.name}: {self.note}"] if self.note and own else []
 
     def for_method(self, name: str, own: type[Parameters], *, trains: bool) -> tuple[Recipe, dict[str, Any]]:
         """Return a method's recipe and its own parameters.
@@ -134,6 +141,41 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         methods=file.methods,
         overrides=overrides,
     )
+
+
+def default_protocol(dataset: type[Dataset], found: Found) -> str:
+    """Return the name of the protocol that is used without ``--protocol``."""
+    return dataset.default_protocol if found.source is Source.REAL else "quick"
+
+
+def choose_protocol(
+    given: str | None, dataset: type[Dataset], found: Found, sets: Iterable[tuple[str, str]], *, oracle: str
+) -> Protocol:
+    """Return the protocol that ``--protocol`` names, or the default one, with the ``--set`` pairs *sets* applied.
+
+    *given*: name of one of the data set's own, a path, or None. Raises UserError for a name that there is not, and for
+    a file that is for another data set or takes the name of one of its own.
+    """
+    name = given or default_protocol(dataset, found)
+    folder = dataset.protocols()
+    is_file = name.endswith(".toml") or "/" in name or "\\" in name
+    if is_file:
+        path: Any = Path(name)
+        if not path.is_file():
+            raise UserError(f"--protocol {name}: {'not a file' if path.exists() else 'there is no such file'}")
+    else:
+        known = [] if folder is None else [f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")]
+        if folder is None or name not in known:
+            raise UserError(f"dataset '{dataset.name}' has no protocol '{name}'", did_you_mean(name, known))
+        path = folder / f"{name}.toml"
+    protocol = load_protocol(path, sets, oracle=oracle)
+    if is_file and folder is not None and (folder / f"{protocol.name}.toml").is_file():
+        raise UserError(
+            f"protocol {path}: name = '{protocol.name}': a built-in protocol has this name", "choose another"
+        )
+    if protocol.dataset != dataset.name:
+        raise UserError(f"protocol {name} is for dataset '{protocol.dataset}', not '{dataset.name}'")
+    return protocol
 
 
 def parse_set(text: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
@@ -38,11 +38,11 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         temporary.mkdir(parents=True)
         for name, content in files.items():
             _write_synced(temporary / name, content)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 SUMS = "SHA256SUMS"
@@ -124,7 +124,8 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Put on the disk which files a folder has: what was made, renamed or deleted in it. Raises OSError."""
     if os.name == "nt":  # a folder cannot be opened there
         return
     descriptor = os.open(path, os.O_RDONLY)

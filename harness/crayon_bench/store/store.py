@@ -11,6 +11,7 @@ Two stores merge by copying one over the other. Names that begin with a dot are 
 at will while nothing runs.
 """
 
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -26,8 +28,14 @@ from crayon_bench.errors import StoreError, UserError, one_line
 from crayon_bench.store.atomic import check_sums, read_json, set_aside, with_sums, write_file, write_folder
 from crayon_bench.store.records import SCHEMA, Record, Status, folder_name
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 MODEL = "model.safetensors"
 """In a run's folder: the refined model, if it was kept."""
+PREDICTIONS = "predictions.parquet"
+_COLUMNS = {"example": "string", "label": "int32", "predicted": "int32", "group": "int32", "confidence": "float32"}
+"""Of the predictions, with their types in Arrow."""
 _CLAIMS = ".claims"
 """Folder of locks, one for each run in hand."""
 
@@ -167,7 +175,7 @@ class Store:
         """Write a run's folder; one that is there already is replaced. Raises StoreError if it cannot be written."""
         files = {"record.json": record.to_json().encode(), "log.txt": log.encode()}
         if predictions is not None:
-            files["predictions.parquet"] = predictions
+            files[PREDICTIONS] = predictions
         if model is not None:
             files[MODEL] = model
         try:
@@ -192,6 +200,31 @@ class Store:
         except (OSError, ValueError) as error:
             hint = "delete that file, or run it again with --keep-models --rerun all"
             raise UserError(f"{folder / MODEL}: damaged ({getattr(error, 'strerror', None) or error})", hint) from None
+
+    def predictions(self, record: Record) -> "pa.Table":
+        """Return what the run predicted, a row per test example (docs/reference/records.md).
+
+        ``group`` is null throughout where there are no groups; nothing else is null. Raises UserError if the run has
+        no predictions, or if they are damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = self.runs / record.folder
+        try:
+            check_sums(folder, [PREDICTIONS])
+            found = pq.read_table(io.BytesIO((folder / PREDICTIONS).read_bytes())).select(list(_COLUMNS))
+            table = found.cast(pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _COLUMNS.items()]))
+            table.validate(full=True)
+            for name in _COLUMNS:
+                if table[name].null_count not in ({0, len(table)} if name == "group" else {0}):
+                    raise ValueError(f"column '{name}' lacks values")
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            why = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
+            raise UserError(
+                f"run {record.folder}: its predictions cannot be read: {why}", "run it again with --rerun all"
+            ) from None
+        return table
 
     def log(self, record: Record) -> str:
         """Return the log of a run; empty if there is none."""
@@ -225,8 +258,8 @@ class Store:
                 )
             record = Record.model_validate(raw)
             if record.status is Status.OK:
-                _check_whole(folder / "predictions.parquet")
-            check_sums(folder, ["record.json", *(["predictions.parquet"] if record.status is Status.OK else [])])
+                _check_whole(folder / PREDICTIONS)
+            check_sums(folder, ["record.json", *([PREDICTIONS] if record.status is Status.OK else [])])
             return record
         except (FileNotFoundError, NotADirectoryError):
             raise

@@ -10,7 +10,7 @@ import torch
 from crayon_bench import FeedbackKind, Job, Method, Setting, Status
 from crayon_bench.plugins.registry import guarded
 from crayon_bench.plugins.rows import PluginError
-from crayon_bench.runs.plan import skip_of
+from crayon_bench.runs.foreseen import skip_of
 from crayon_bench.runs.protocol import load_protocol
 from crayon_bench.testing import common
 from crayon_bench.testing.common import check_metadata, check_unknown_parameter_rejected, is_reason

@@ -18,7 +18,6 @@ from types import FrameType, new_class
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from crayon_bench import FeedbackKind, FeedbackOracle, Job, Method, Record, RunRequest, Source, Status
@@ -154,8 +153,7 @@ def _watched(method: type[Method], watch: Watch, around: Around) -> type[Method]
 
 
 def _trial(store: Store, record: Record, watch: Watch, refused: Counter[str]) -> Trial:
-    file = store.runs / record.folder / "predictions.parquet"
-    predictions = pq.read_table(file).to_pydict() if record.status is Status.OK else {}
+    predictions = store.predictions(record).to_pydict() if record.status is Status.OK else {}
     return Trial(record, store.log(record), predictions, watch.answers, watch.reads, refused, watch.has_changed())
 
 

@@ -1,69 +1,86 @@
-"""Tables as CSV: one line per data set, method and budget, full precision."""
+"""Tables as CSV and as data frames: one line per data set, method and budget, full precision."""
 
-import csv
-import io
+from collections.abc import Iterator
+from typing import Any
 
-from crayon_bench_leaderboards.board import Row, Section, Table
+import pandas as pd
+
+from crayon_bench_leaderboards.table import Row, Section, Table
+
+
+def table_frame(table: Table) -> pd.DataFrame:
+    """Return *table* with the columns of its CSV. Accuracies in percent; NA where there is no value."""
+    return pd.DataFrame(_lines([table]), columns=_heads([table]))
 
 
 def to_csv(tables: list[Table]) -> str:
     """Return CSV with a heading. Accuracies in percent; empty where there is no value."""
+    frame = pd.DataFrame(_lines(tables), columns=_heads(tables), dtype=object)  # whole numbers stay as they are
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _heads(tables: list[Table]) -> list[str]:
     metrics = list(dict.fromkeys(name for table in tables for name in table.board.metric_names()))
-    heads = ["board", "source", "setting", "protocol", "dataset", "method", "label", "budget", "feedback"]
-    heads += ["feedback_count", "status", "reason", "notes"]
-    for metric in metrics:
-        heads += [f"{metric}_{part}" for part in ("mean", "std", "n", "mark", "published")]
     references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
-    heads += [f"{metric}_published_{reference}" for metric in metrics for reference in references]
-    heads += ["worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"]
-    with_price = any(table.price for table in tables)
-    if with_price:
-        heads += ["price", "person_hours", "gained_per_hour"]
-    with_statistics = any(table.statistics for table in tables)
-    if with_statistics:
-        heads += [f"{metric}_{part}" for metric in metrics for part in _STATISTICS]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(heads)
+    return [
+        *("board", "source", "setting", "protocol", "dataset", "method", "label", "budget", "feedback"),
+        *("feedback_count", "status", "reason", "notes"),
+        *(f"{metric}_{part}" for metric in metrics for part in ("mean", "std", "n", "mark", "published")),
+        *(f"{metric}_published_{reference}" for metric in metrics for reference in references),
+        *("worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"),
+        *(("price", "person_hours", "gained_per_hour") if any(table.price for table in tables) else ()),
+        *(
+            f"{metric}_{part}"
+            for metric in metrics
+            for part in _STATISTICS
+            if any(table.statistics for table in tables)
+        ),
+    ]
+
+
+def _lines(tables: list[Table]) -> list[dict[str, Any]]:
+    lines = []
     for table in tables:
         for section in table.sections:
-            for row in section.rows:
-                line = [table.board.name, section.source, section.setting[:12], section.protocol, row.dataset]
-                line += [row.method, row.label, row.budget or "", row.feedback, _text(row.feedback_total)]
-                line += [row.status, row.reason or ""]
-                line.append("; ".join([*(table.footnotes[note - 1] for note in row.all_notes()), *table.remarks]))
-                for metric in metrics:
-                    cell = row.metrics.get(metric)
-                    if cell is None:
-                        line += [""] * 5
-                        continue
-                    line += [
-                        _text(cell.mean),
-                        _text(cell.std),
-                        str(len(cell.per_seed)),
-                        cell.mark,
-                        _text(cell.published.get(table.board.reference_names()[0])) if cell.published else "",
-                    ]
-                for metric in metrics:
-                    theirs = row.metrics[metric].published if metric in row.metrics else {}
-                    line += [_text(theirs.get(reference)) for reference in references]
-                line += _details(row)
-                if with_price:
-                    line += [table.price.name if table.price else "", _text(row.hours), _text(row.gain)]
-                if with_statistics:
-                    line += _statistics(table, section, row, metrics)
-                writer.writerow(line)
-    return out.getvalue()
+            compared = _statistics(table, section) if table.statistics else {}
+            lines += [{**_line(table, section, row), **compared.get(row.title, {})} for row in section.rows]
+    return lines
 
 
-def _text(value: float | None) -> str:
-    return "" if value is None else repr(value)
-
-
-def _details(row: Row) -> list[str]:
-    worst = row.worst_group
-    group = [worst.name, _text(worst.total), f"{worst.seeds}/{worst.of}"] if worst else [""] * 3
-    return [*group, _text(row.seconds), _text(row.memory)]
+def _line(table: Table, section: Section, row: Row) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "board": table.board.name,
+        "source": section.source,
+        "setting": section.setting[:12],
+        "protocol": section.protocol,
+        "dataset": row.dataset,
+        "method": row.method,
+        "label": row.label,
+        "budget": row.budget,
+        "feedback": row.feedback,
+        "feedback_count": row.feedback_total,
+        "status": row.status,
+        "reason": row.reason,
+        "notes": "; ".join([*(table.footnotes[note - 1] for note in row.all_notes()), *table.remarks]),
+        "seconds": row.seconds,
+        "memory_mib": row.memory,
+    }
+    for metric, cell in row.metrics.items():
+        line |= {
+            f"{metric}_mean": cell.mean,
+            f"{metric}_std": cell.std,
+            f"{metric}_n": len(cell.per_seed),
+            f"{metric}_mark": cell.mark or None,
+            **{f"{metric}_published_{reference}": value for reference, value in cell.published.items()},
+        }
+        for first in table.board.reference_names()[:1]:
+            line[f"{metric}_published"] = cell.published.get(first)
+    if worst := row.worst_group:
+        line |= {"worst_group": worst.name, "worst_group_total": worst.total}
+        line["worst_group_seeds"] = f"{worst.seeds}/{worst.of}"
+    if table.price is not None:
+        line |= {"price": table.price.name, "person_hours": row.hours, "gained_per_hour": row.gain}
+    return line
 
 
 _STATISTICS = (
@@ -74,18 +91,22 @@ _STATISTICS = (
 )
 
 
-def _statistics(table: Table, section: Section, row: Row, metrics: list[str]) -> list[str]:
+def _statistics(table: Table, section: Section) -> dict[str, dict[str, Any]]:
+    """Return, by the title of a row, its last columns."""
     from crayon_bench_leaderboards.compared import statistics_of
 
-    found = {one.metric: {r.label: r for r in one.rows} for one in statistics_of(table, section)}
-    line = []
-    for metric in metrics:
-        mine = found.get(metric, {}).get(row.title)
-        if mine is None:
-            line += [""] * len(_STATISTICS)
-            continue
-        line += [_text(mine.interval.low), _text(mine.interval.high)] if mine.interval else ["", ""]
-        for d in (mine.to_original, mine.to_best):
-            line += [*map(_text, (d.interval.estimate, d.interval.low, d.interval.high, d.p))] if d else [""] * 4
-        line.append("" if mine.rank is None else str(mine.rank))
-    return line
+    found: dict[str, dict[str, Any]] = {}
+    for one in statistics_of(table, section):
+        for row in one.rows:
+            values = dict(_compared(row.interval, row.to_original, row.to_best), rank=row.rank)
+            found.setdefault(row.label, {}).update({f"{one.metric}_{part}": value for part, value in values.items()})
+    return found
+
+
+def _compared(interval: Any, to_original: Any, to_best: Any) -> Iterator[tuple[str, float | None]]:
+    if interval is not None:
+        yield from (("low", interval.low), ("high", interval.high))
+    for to, difference in (("to_original", to_original), ("to_best", to_best)):
+        if difference is not None:
+            d = difference.interval
+            yield from ((to, d.estimate), (f"{to}_low", d.low), (f"{to}_high", d.high), (f"{to}_p", difference.p))

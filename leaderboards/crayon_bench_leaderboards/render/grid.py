@@ -4,32 +4,20 @@ import re
 
 from tabulate import tabulate
 
-from crayon_bench_leaderboards.board import Table
-from crayon_bench_leaderboards.render.cells import (
-    Grid,
-    Text,
-    details_grid,
-    details_legend,
-    footnote_sign,
-    main_grid,
-    statistics_grids,
-    statistics_legend,
-)
+from crayon_bench_leaderboards.render.grids import Grid, Text
+from crayon_bench_leaderboards.render.layout import sheet_of
+from crayon_bench_leaderboards.table import Table
 
 
 def to_markdown(tables: list[Table]) -> str:
     """Return GitHub-flavoured markdown: best in bold, second best in italics."""
     parts = []
     for table in tables:
-        main, details = main_grid(table), details_grid(table)
-        grids = "\n\n".join(_markdown_grid(grid) for grid in (main, details, *statistics_grids(table)) if grid)
-        notes = [
-            f"<sup>{footnote_sign(number)}</sup> {markdown_text(note)}"
-            for number, note in enumerate(table.footnotes, 1)
-        ]
-        legend = _legend(main, "**Best** and *second best* of a column are marked.")
-        remarks = [*table.remarks, *(details_legend(details) if details else []), *statistics_legend(table)]
-        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(markdown_text, remarks)])
+        sheet = sheet_of(table)
+        grids = "\n\n".join(map(_markdown_grid, sheet.grids))
+        notes = [f"<sup>{sign}</sup> {markdown_text(note)}" for sign, note in sheet.footnotes]
+        legend = ["**Best** and *second best* of a column are marked."] if sheet.marked else []
+        under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(markdown_text, sheet.remarks)])
         parts.append(f"### {markdown_text(table.title)}\n\n{markdown_text(table.subtitle)}\n\n{grids}\n\n{under}\n")
     return "\n".join(parts)
 
@@ -52,7 +40,7 @@ def markdown_text(text: str) -> str:
 
 def _markdown_cell(cell: Text) -> str:
     around = {"best": "**", "second": "*", "": ""}[cell.mark]
-    notes = f" <sup>{','.join(map(footnote_sign, cell.notes))}</sup>" if cell.notes else ""
+    notes = f" <sup>{cell.signs}</sup>" if cell.notes else ""
     return f"{around}{markdown_text(cell.text)}{around}{notes}"
 
 
@@ -60,20 +48,16 @@ def to_latex(tables: list[Table]) -> str:
     r"""Return LaTeX tables with booktabs' rules: best in bold, second best underlined (``\usepackage{booktabs}``)."""
     parts = []
     for table in tables:
-        main, details = main_grid(table), details_grid(table)
-        notes = [
-            rf"\textsuperscript{{{footnote_sign(number)}}} {_latex(note)}"
-            for number, note in enumerate(table.footnotes, 1)
-        ]
-        legend = _legend(main, r"\textbf{Best} and \underline{second best} of a column are marked.")
-        remarks = [*table.remarks, *(details_legend(details) if details else []), *statistics_legend(table)]
-        under = "\\\\\n".join([*notes, *legend, *map(_latex, remarks)])
+        sheet = sheet_of(table)
+        notes = [rf"\textsuperscript{{{sign}}} {_latex(note)}" for sign, note in sheet.footnotes]
+        legend = [r"\textbf{Best} and \underline{second best} of a column are marked."] if sheet.marked else []
+        under = "\\\\\n".join([*notes, *legend, *map(_latex, sheet.remarks)])
         caption = rf"\caption{{{_latex(table.title)}. {_latex(table.subtitle)}.}}"
         # Several data sets are too wide for one column of a paper, and for letters of the usual size.
         wide = len(table.sections) > 1
         name = "table*" if wide else "table"
         small = "\\scriptsize\n\\setlength{\\tabcolsep}{3pt}\n" if wide else ""
-        grids = "\n\n\\medskip\n".join(_latex_grid(grid) for grid in (main, details, *statistics_grids(table)) if grid)
+        grids = "\n\n\\medskip\n".join(map(_latex_grid, sheet.grids))
         parts.append(
             f"\\begin{{{name}}}\n\\centering\n{caption}\n{small}{grids}\n\n\\footnotesize\n{under}\n\\end{{{name}}}\n"
         )
@@ -116,9 +100,5 @@ def _latex(text: str) -> str:
 def _latex_cell(cell: Text) -> str:
     text = _latex(cell.text)
     text = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[cell.mark]
-    notes = rf"\textsuperscript{{{','.join(map(footnote_sign, cell.notes))}}}" if cell.notes else ""
+    notes = rf"\textsuperscript{{{cell.signs}}}" if cell.notes else ""
     return text + notes
-
-
-def _legend(grid: Grid, text: str) -> list[str]:
-    return [text] if any(cell.mark for row in grid.rows for cell in row) else []

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from crayon_bench_leaderboards.board import Row, Table
 from crayon_bench_leaderboards.price import Price
+from crayon_bench_leaderboards.table import Row, Table
 
 
 def to_json(tables: list[Table]) -> str:

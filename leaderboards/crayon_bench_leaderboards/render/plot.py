@@ -6,8 +6,8 @@ from collections.abc import Callable
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from crayon_bench_leaderboards.board import Cell, Row, Table
 from crayon_bench_leaderboards.curve import Curve, curves_of
+from crayon_bench_leaderboards.table import Cell, Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

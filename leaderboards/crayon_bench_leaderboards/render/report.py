@@ -135,7 +135,10 @@ def _columns(comparison: Comparison) -> list[str]:
 
 
 def _remarks(report: Report) -> list[str]:
-    remarks = [f"Changed since the baseline: {name} {old} → {new}" for name, (old, new) in report.versions.items()]
+    remarks = []
+    for name, (old, new) in report.versions.items():
+        why = ": another version's arithmetic, by which scores may differ a little" if name == "numerics" else ""
+        remarks.append(f"Changed since the baseline: {name} {old} → {new}{why}")
     if report.added:
         remarks.append(f"Not in the baseline: {', '.join(report.added)}")
     return remarks

@@ -4,18 +4,9 @@ import io
 import sys
 from typing import Any
 
-from crayon_bench_leaderboards.board import Table
-from crayon_bench_leaderboards.render.cells import (
-    Grid,
-    Text,
-    details_grid,
-    details_legend,
-    footnote_sign,
-    main_grid,
-    published_grid,
-    statistics_grids,
-    statistics_legend,
-)
+from crayon_bench_leaderboards.render.grids import Grid, Text
+from crayon_bench_leaderboards.render.layout import main_grid, published_grid, sheet_of
+from crayon_bench_leaderboards.table import Table
 
 _SIGNS = {"best": (" ★", "bold green"), "second": (" ☆", "underline"), "": ("", "")}
 _LEGEND = "★ best, ☆ second best of this column."
@@ -45,21 +36,19 @@ def _draw(console: Any, table: Table) -> None:
     # Printed and not the grid's own title, which would be wrapped to the width of the columns.
     console.print(RichText(table.title, style="bold yellow" if table.source == "standin" else "bold"))
     console.print(RichText(table.subtitle))
-    main = main_grid(table)
-    grids = [main]
-    if not _fits(main, console.width):
+    sheet = sheet_of(table)
+    grids = [sheet.main]
+    if not _fits(sheet.main, console.width):
         # The published numbers go below, and if that is not enough, each data set has its own grid.
         parts = [main_grid(table, published=False), published_grid(table)]
         grids = [grid for part in parts if part for grid in _fitting(part, console.width)]
-    details = details_grid(table)
-    for grid in [*grids, *(_fitting(details, console.width) if details else []), *statistics_grids(table)]:
+    details = _fitting(sheet.details, console.width) if sheet.details else []
+    for grid in [*grids, *details, *sheet.statistics]:
         _draw_grid(console, grid)
     console.print()
-    marked = any(cell.mark for row in main.rows for cell in row)
-    for number, note in enumerate(table.footnotes, 1):
-        console.print(RichText(f"  [{footnote_sign(number)}] {note}"))
-    explained = [*(details_legend(details) if details else []), *statistics_legend(table)]
-    for remark in [*([_LEGEND] if marked else []), *table.remarks, *explained]:
+    for sign, note in sheet.footnotes:
+        console.print(RichText(f"  [{sign}] {note}"))
+    for remark in [*([_LEGEND] if sheet.marked else []), *sheet.remarks]:
         console.print(RichText(f"  {remark}"))
     console.print()
 
@@ -138,5 +127,5 @@ def _cell(cell: Text) -> Any:
     text = RichText(cell.text, style=style)
     text.append(sign)
     if cell.notes:
-        text.append(f" [{','.join(map(footnote_sign, cell.notes))}]", style="dim")
+        text.append(f" [{cell.signs}]", style="dim")
     return text

@@ -22,19 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench_plugins.annotation.answers import (
-    MAYBE,
-    NO,
-    SKIP,
-    YES,
-    Bools,
-    Box,
-    Task,
-    Vote,
-    is_word,
-    majority,
-    to_cell,
-)
+from crayon_bench_plugins.annotation.answers.folder import to_cell
+from crayon_bench_plugins.annotation.answers.tasks import MAYBE, NO, SKIP, YES, Bools, Box, Task, is_word
+from crayon_bench_plugins.annotation.answers.votes import Vote, majority
 
 Array = NDArray[Any]
 
@@ -60,7 +50,7 @@ class Pair:
 class Disputed:
     """A question on which annotators differ. agreed: share of pairs that agree, or their mean overlap, 0–1.
 
-    outcome: what counts, see :func:`crayon_bench_plugins.annotation.answers.majority`; "" for drawings.
+    outcome: what counts, see :func:`crayon_bench_plugins.annotation.answers.votes.majority`; "" for drawings.
     """
 
     example: str

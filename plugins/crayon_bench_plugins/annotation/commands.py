@@ -12,7 +12,9 @@ from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.agreement import Agreement
-    from crayon_bench_plugins.annotation.answers import Answers, Bools, Vote
+    from crayon_bench_plugins.annotation.answers.folder import Answers
+    from crayon_bench_plugins.annotation.answers.tasks import Bools
+    from crayon_bench_plugins.annotation.answers.votes import Vote
 
 _SHOWN = 20
 """Conflicts that are named one by one."""
@@ -33,7 +35,7 @@ def export(answers: Path, form: str, output: Path) -> None:
     as top, left, bottom and right in pixels, or the path of a mask in DIR.
     """
     from crayon_bench.store.atomic import write_file
-    from crayon_bench_plugins.annotation.answers import Answers
+    from crayon_bench_plugins.annotation.answers.folder import Answers
     from crayon_bench_plugins.annotation.tables import rows_of, to_csv, to_parquet
 
     rows, remarks = rows_of(Answers.open(answers))
@@ -89,7 +91,9 @@ def agreement(answers: Path, name: str | None, show: int) -> None:
     """
     from crayon_bench.errors import did_you_mean
     from crayon_bench_plugins.annotation.agreement import agreement as measure
-    from crayon_bench_plugins.annotation.answers import Answers, Task, votes_of
+    from crayon_bench_plugins.annotation.answers.folder import Answers
+    from crayon_bench_plugins.annotation.answers.tasks import Task
+    from crayon_bench_plugins.annotation.answers.votes import votes_of
 
     folder = Answers.open(answers)
     if name is not None and name not in list(Task):

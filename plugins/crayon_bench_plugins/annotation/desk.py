@@ -19,17 +19,13 @@ from typing import TypeVar
 import numpy as np
 
 from crayon_bench import UserError, derive_seed
-from crayon_bench_plugins.annotation.answers import (
-    SKIP,
-    Answer,
-    Answers,
-    Event,
-    History,
-    Manifest,
-    Recorder,
-    Via,
-    check_name,
-)
+from crayon_bench_plugins.annotation.answers.events import Event, Via
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.history import History
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.names import check_name
+from crayon_bench_plugins.annotation.answers.recorder import Recorder
+from crayon_bench_plugins.annotation.answers.tasks import SKIP, Answer
 
 LENT = 900.0
 """Seconds that a question stays with an annotator who does nothing."""

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from crayon_bench import UserError
 from crayon_bench.errors import one_line
-from crayon_bench_plugins.annotation.answers import check_name
+from crayon_bench_plugins.annotation.answers.names import check_name
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Patches
-from crayon_bench_plugins.annotation.answers import Manifest, Task, image_hash, map_hash, neuron_id, patches_hash
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.shown import image_hash, map_hash, neuron_id, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import Task
 
 
 @dataclass(frozen=True)

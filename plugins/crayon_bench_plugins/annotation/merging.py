@@ -10,7 +10,11 @@ from typing import Any
 
 from crayon_bench import UserError
 from crayon_bench.store.atomic import write_file
-from crayon_bench_plugins.annotation.answers import Answers, Event, History, Manifest, Task, is_word, replay, to_line
+from crayon_bench_plugins.annotation.answers.events import Event, to_line
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.history import History, replay
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.tasks import Task, is_word
 
 
 @dataclass

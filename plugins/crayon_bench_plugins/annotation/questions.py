@@ -20,7 +20,7 @@ from crayon_bench.runs.plan import Options, make_plan
 from crayon_bench.runs.prepared import prepare
 from crayon_bench.runs.run import Run, UsersMistakeError
 from crayon_bench.store.store import Store
-from crayon_bench_plugins.annotation.answers import Task
+from crayon_bench_plugins.annotation.answers.tasks import Task
 from crayon_bench_plugins.annotation.material import Material
 
 KINDS = {Task.MAPS: FeedbackKind.MAP_VERDICT, Task.NEURONS: FeedbackKind.NEURON_VERDICT}

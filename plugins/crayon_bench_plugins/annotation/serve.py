@@ -1,11 +1,7 @@
 """``crayon-bench annotate serve``."""
 
 import contextlib
-import ipaddress
-import logging
 import shlex
-import socket
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +10,17 @@ import click
 from click.core import ParameterSource
 
 from crayon_bench import UserError
-from crayon_bench.cli.options import MAX_SEED, data_root_option, plugin_option, set_option, store_option
+from crayon_bench.cli.options import data_root_option, plugin_option, set_option, store_option
 from crayon_bench.errors import one_line
+from crayon_bench.texts import MAX_SEED
+from crayon_bench_plugins.annotation.listening import SHORTEST_TOKEN, bound, check_address, run
 
 if TYPE_CHECKING:
-    from crayon_bench_plugins.annotation.answers import Answers, Task
+    from crayon_bench_plugins.annotation.answers.folder import Answers
+    from crayon_bench_plugins.annotation.answers.tasks import Task
     from crayon_bench_plugins.annotation.desk import Desk
-    from crayon_bench_plugins.annotation.server import Service
 
 PORT = 8642
-SHORTEST_TOKEN = 8
 
 
 @click.command()
@@ -111,10 +108,10 @@ def serve(
     command goes on where everybody stopped.
     """
     check_installed()
-    _check_address(host, names, token)
+    check_address(host, names, token)
     if not 0 <= overlap <= 1:  # click's range lets nan pass
         raise UserError(f"--overlap {overlap}: expected a share, 0 to 1")
-    from crayon_bench_plugins.annotation.answers import check_name
+    from crayon_bench_plugins.annotation.answers.names import check_name
 
     annotator = None if annotator is None else check_name(annotator)
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
@@ -122,7 +119,8 @@ def serve(
         from crayon_bench.plugins.registry import Kind, Registry
         from crayon_bench.runs.plan import Options
         from crayon_bench.store.store import Store
-        from crayon_bench_plugins.annotation.answers import Answers, Task
+        from crayon_bench_plugins.annotation.answers.folder import Answers
+        from crayon_bench_plugins.annotation.answers.tasks import Task
         from crayon_bench_plugins.annotation.desk import Desk
         from crayon_bench_plugins.annotation.doors import Keys
         from crayon_bench_plugins.annotation.pictures import Pictures
@@ -195,79 +193,6 @@ def check_installed() -> None:
             f"the annotation page needs {error.name or 'more'}, which is not installed",
             "pip install 'crayon-bench[annotate]'",
         ) from None
-
-
-def _check_address(host: str, names: tuple[str, ...], token: str | None) -> None:
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        raise UserError(f"--token: too short, expected at least {SHORTEST_TOKEN} characters")
-    if token is None and not loopback:
-        raise UserError(
-            f"--host {host}: others can reach this address", "add --token WORD, which the page then asks for"
-        )
-    if token is None and names:
-        raise UserError(f"--allow-host {names[0]}: others can reach this page then", "add --token WORD")
-
-
-@contextlib.contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Give a socket that listens at *host* and *port*. Raises UserError if that cannot be."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError):
-        raise UserError(f"--host {host}: no address of this machine") from None
-    with socket.socket(family, kind, protocol) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            listener.listen(128)
-        except PermissionError:
-            raise UserError(f"--port {port}: not allowed", "choose one above 1023") from None
-        except OSError as error:
-            if error.errno in (98, 48, 10048):
-                raise UserError(
-                    f"--port {port}: another program listens there", "choose another, or --port 0 for any"
-                ) from None
-            raise UserError(f"--host {host} --port {port}: {error.strerror or error}") from None
-        yield listener
-
-
-class _OneLine(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return one_line(f"{record.levelname.capitalize()}: {record.getMessage()}")
-
-
-def run(service: "Service", listener: socket.socket, hosts: tuple[str, ...]) -> None:
-    """Serve until Ctrl-C."""
-    import uvicorn
-
-    from crayon_bench_plugins.annotation.server import make_app
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine())
-    logger = logging.getLogger("uvicorn.error")
-    logger.handlers, logger.propagate = [handler], False
-    config = uvicorn.Config(
-        make_app(service, hosts),
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        http="h11",
-        limit_concurrency=500,
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=3,
-        h11_max_incomplete_event_size=32768,
-    )
-    sys.setswitchinterval(0.001)  # whoever draws a picture lets the answers through sooner
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:

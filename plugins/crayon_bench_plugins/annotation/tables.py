@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 
-from crayon_bench_plugins.annotation.answers import Answers, to_cell
+from crayon_bench_plugins.annotation.answers.folder import Answers, to_cell
 
 COLUMNS = ("example", "task", "annotator", "answer", "shown_at", "answered_at", "via")
 

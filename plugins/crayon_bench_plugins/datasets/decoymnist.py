@@ -27,7 +27,8 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import inspect, open_plain, unverified
+from crayon_bench.data.files import inspect, unverified
+from crayon_bench.data.plain import open_plain
 
 SIZE = 28
 PATCH = 4

@@ -1,5 +1,6 @@
-"""The progress display: bars on a terminal, plain lines elsewhere, both on standard error. Itself a hook plugin."""
+"""The progress display: bars on a terminal and in a notebook, plain lines elsewhere. Itself a hook plugin."""
 
+import io
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ class _Plain:
 
     def __init__(self, total: int) -> None:
         self.total, self.spoke = total, time.monotonic()
-        self.numbers: dict[str, int] = {}  # by key: seeds that are trained together all start before one ends
+        self.numbers: dict[str, int] = {}  # by key: with several workers, several start before one ends
 
     def start(self, request: "RunRequest") -> None:
         self.numbers.setdefault(request.key, len(self.numbers) + 1)
@@ -44,34 +45,24 @@ class _Plain:
 
 
 class _Bars:
-    """A bar for the sweep and one for each run in hand: several, if seeds are trained together."""
+    """A bar for the sweep and one for each run in hand: several, if there are several workers."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            # The run's own output goes to its log; the bars must not divert what other code writes meanwhile.
-            redirect_stdout=False,
-            redirect_stderr=False,
-            transient=True,
-        )
+        self.progress = self._progress()
         self.sweep = self.progress.add_task("runs", total=total)
         self.runs: dict[str, Any] = {}
+        self._begin()
+
+    def _progress(self) -> Any:
+        from rich.console import Console
+
+        return _bars(Console(stderr=True))
+
+    def _begin(self) -> None:
         self.progress.start()
+
+    def _changed(self) -> None:
+        """Do what is needed for the change to be seen; on a terminal, a thread draws the bars."""
 
     def start(self, request: "RunRequest") -> None:
         if request.key not in self.runs:  # a run may start again, by itself
@@ -83,17 +74,94 @@ class _Bars:
             return
         text = f"{request.dataset} {request.method} seed {request.seed}: {phase}, loss {loss:.4g}"
         self.progress.update(self.runs[request.key], completed=epoch, total=epochs, description=text)
+        self._changed()
 
     def end(self, request: "RunRequest", record: "Record") -> None:
         if request.key in self.runs:
             self.progress.remove_task(self.runs.pop(request.key))
         self.progress.advance(self.sweep)
         if _is_news(record):
-            line = f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}"
-            self.progress.console.print(line, markup=False, highlight=False)
+            self._say(f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}")
+        self._changed()
+
+    def _say(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False)
 
     def close(self) -> None:
         self.progress.stop()
+
+
+class _Notebook(_Bars):
+    """The same bars as an output of the notebook's cell, drawn anew now and then; they are gone when all is over."""
+
+    def _progress(self) -> Any:
+        from rich.console import Console
+
+        return _bars(Console(file=io.StringIO(), width=100, force_jupyter=False, force_terminal=False), own=True)
+
+    def _begin(self) -> None:
+        import IPython.display as notebook
+
+        self.drawn = 0.0
+        self.lines: list[str] = []
+        show: Any = notebook.display
+        self.output: Any = show({"text/plain": ""}, raw=True, display_id=True)
+
+    def _say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def _changed(self) -> None:
+        if time.monotonic() - self.drawn >= _REDRAW:
+            self._draw()
+
+    def _draw(self, bars: bool = True) -> None:
+        self.drawn = time.monotonic()
+        console = self.progress.console
+        with console.capture() as drawing:
+            if bars:
+                console.print(self.progress.get_renderable())
+        text = "\n".join([*self.lines, drawing.get().rstrip()])
+        self.output.update({"text/plain": text.strip()}, raw=True)
+
+    def close(self) -> None:
+        self._draw(bars=False)
+
+
+_REDRAW = 0.2
+"""Seconds between two drawings in a notebook."""
+
+
+def _bars(console: Any, *, own: bool = False) -> Any:
+    """Return bars on *console*. own: they are drawn by whoever made them, and not by a thread."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        auto_refresh=not own,
+        # The run's own output goes to its log; the bars must not divert what other code writes meanwhile.
+        redirect_stdout=False,
+        redirect_stderr=False,
+        transient=True,
+    )
+
+
+def _in_notebook() -> bool:
+    """Return whether this process is a notebook's kernel."""
+    interactive = sys.modules.get("IPython")
+    shell = interactive.get_ipython() if interactive is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def _is_news(record: "Record") -> bool:
@@ -136,22 +204,12 @@ class _PreparingBar:
 
     def __init__(self, what: str, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.own = not isinstance(_display, _Bars)
         if isinstance(_display, _Bars):
             self.progress = _display.progress
         else:
-            self.progress = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                redirect_stdout=False,
-                redirect_stderr=False,
-                transient=True,
-            )
+            self.progress = _bars(Console(stderr=True))
             self.progress.start()
         self.task = self.progress.add_task(what, total=total)
 
@@ -194,7 +252,7 @@ def sweep_started(requests: "list[RunRequest]", quiet: bool) -> None:
     global _display, _quiet
     _skipped.clear()
     _quiet = quiet
-    display = _Bars if sys.stderr.isatty() else _Plain
+    display = _Bars if sys.stderr.isatty() else _Notebook if _in_notebook() else _Plain
     _display = None if quiet else display(len(requests))
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,25 +25,12 @@ from crayon_bench import (
     Verdicts,
 )
 from crayon_bench.oracle import Bools, Floats, Ints
-from crayon_bench_plugins.annotation.answers import (
-    MAYBE,
-    NO,
-    SKIP,
-    YES,
-    Answers,
-    Manifest,
-    Task,
-    Vote,
-    is_drawn,
-    is_word,
-    majority,
-    majority_mask,
-    map_hash,
-    median_box,
-    neuron_id,
-    patches_hash,
-    votes_of,
-)
+from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.manifest import Manifest
+from crayon_bench_plugins.annotation.answers.reading import Recorded, read_all
+from crayon_bench_plugins.annotation.answers.shown import map_hash, neuron_id, patches_hash
+from crayon_bench_plugins.annotation.answers.tasks import MAYBE, NO, SKIP, YES, Task, is_word
+from crayon_bench_plugins.annotation.answers.votes import Vote, is_drawn, majority, majority_mask, median_box
 
 TASKS = {
     FeedbackKind.MAP_VERDICT: Task.MAPS,
@@ -56,15 +42,6 @@ TASKS = {
 """Where each kind of question is answered. What does not matter is what was not painted."""
 
 _VERDICTS = {YES: Verdict.YES, NO: Verdict.NO, MAYBE: Verdict.MAYBE}
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """One task of a folder: its questions, and the votes on each."""
-
-    manifest: Manifest
-    votes: dict[str, list[Vote]]
-    torn: int
 
 
 class HumanParameters(Parameters):
@@ -102,7 +79,7 @@ class HumanOracle(FeedbackOracle):
 
     def __init__(self, parameters: HumanParameters, *, seed: int) -> None:
         super().__init__(parameters, seed=seed)
-        self._recorded: dict[Task, _Recorded] = {}
+        self._recorded: dict[Task, Recorded] = {}
         self._paid: set[tuple[Task, str]] = set()
 
     @classmethod
@@ -292,7 +269,7 @@ class HumanOracle(FeedbackOracle):
             return [neuron_id(number) for number in numbers.tolist()]
         return [self.situation.ids[number] for number in numbers.tolist()]
 
-    def _of(self, task: Task) -> _Recorded:
+    def _of(self, task: Task) -> Recorded:
         if task not in self._recorded:
             everything = read_all(self._path)
             if task not in everything:
@@ -316,34 +293,3 @@ class HumanOracle(FeedbackOracle):
 
 def _words(votes: Sequence[Vote]) -> list[str]:
     return [str(vote.answer) for vote in votes]
-
-
-_last: tuple[Any, dict[Task, _Recorded]] | None = None
-
-
-def read_all(path: Path) -> dict[Task, _Recorded]:
-    """Return what is recorded in the folder, by task. Raises UserError, also if no question is answered."""
-    global _last
-    folder = Answers.open(path)
-    signature = (path.resolve(), _signature(folder))
-    if _last is not None and _last[0] == signature:  # many runs ask the same people
-        return _last[1]
-    recorded = {}
-    for task in folder.tasks():
-        manifest = folder.manifest(task)
-        histories, torn = folder.histories(task, manifest)
-        recorded[task] = _Recorded(manifest, votes_of(histories), len(torn))
-        for votes in recorded[task].votes.values():
-            for vote in votes:
-                if not is_word(vote.answer) and isinstance(vote.answer, str):
-                    folder.mask_content(vote.annotator, vote.answer)
-    if not any(one.votes for one in recorded.values()):
-        raise UserError(f"answers {path}: nobody has answered a question yet", "see crayon-bench annotate --help")
-    _last = (signature, recorded)
-    return recorded
-
-
-def _signature(folder: Answers) -> list[tuple[str, int, int]]:
-    files = [file for task in folder.tasks() for file in (folder.manifest_file(task), *folder.annotators(task))]
-    stats = [(str(file), file.stat()) for file in files]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

@@ -11,6 +11,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+CHUNK = 96
+"""Images drawn at once: few enough for the processor's cache."""
+
+Integers = NDArray[np.int64]
 Array = NDArray[np.floating]
 """Always float32; NumPy's type hints lose that in products with Python numbers."""
 Value = float | Array

@@ -18,7 +18,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from crayon_bench import CNNSpec, ConvNet
-from crayon_bench_plugins.standins import birds, faces
+from crayon_bench_plugins.standins.birds.drawing import draw_birds
+from crayon_bench_plugins.standins.birds.sample import Birds, sample_birds
+from crayon_bench_plugins.standins.faces.drawing import draw_faces
+from crayon_bench_plugins.standins.faces.sample import Faces, sample_faces
 
 TASKS = {
     "faces": ("blond", "smiling", "glasses", "hat", "beard", "lipstick", "style", "skin", "background", "light"),
@@ -30,13 +33,13 @@ def examples(kind: str, n: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     """Return n images, uint8 (n, 3, H, W), and for each task its classes, int64 (n,)."""
     random = np.random.RandomState(seed)
     first, second = random.randint(0, 2, n), random.randint(0, 2, n)
-    drawn: faces.Faces | birds.Birds
+    drawn: Faces | Birds
     if kind == "faces":
-        drawn = faces.sample_faces(first, second, random)
-        images, _ = faces.draw_faces(drawn, random)
+        drawn = sample_faces(first, second, random)
+        images, _ = draw_faces(drawn, random)
     else:
-        drawn = birds.sample_birds(first, second, random)
-        images, _ = birds.draw_birds(drawn, random)
+        drawn = sample_birds(first, second, random)
+        images, _ = draw_birds(drawn, random)
     values: Mapping[str, np.ndarray] = {field.name: getattr(drawn, field.name) for field in fields(drawn)}
     targets = {name: torch.from_numpy(np.asarray(values[name])) for name in TASKS[kind]}
     if kind == "birds":  # five species of each kind: ten classes; and as many scenes as variants of both kinds

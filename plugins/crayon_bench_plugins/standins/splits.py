@@ -6,7 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence, LoadedData, Split
-from crayon_bench_plugins.standins import birds, faces
+from crayon_bench.data.masks import tight_boxes
+from crayon_bench_plugins.standins.birds.drawing import draw_birds
+from crayon_bench_plugins.standins.birds.sample import sample_birds
+from crayon_bench_plugins.standins.faces.drawing import draw_faces
+from crayon_bench_plugins.standins.faces.sample import sample_faces
 
 Ints = NDArray[np.int64]
 Drawing = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -28,16 +32,7 @@ class MaskEvidence(Evidence):
 
     def boxes(self, examples: Ints) -> Ints:
         """Return the tight box around each mask."""
-        masks = self.relevant_masks(examples)
-        rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
-        height, width = self._masks.shape[1:]
-        edges = (
-            rows.argmax(axis=1),
-            columns.argmax(axis=1),
-            height - rows[:, ::-1].argmax(axis=1),
-            width - columns[:, ::-1].argmax(axis=1),
-        )
-        return np.stack(edges, axis=1).astype(np.int64)
+        return tight_boxes(self.relevant_masks(examples))
 
 
 def standin_faces(sizes: dict[str, Sequence[int]]) -> LoadedData:
@@ -47,7 +42,7 @@ def standin_faces(sizes: dict[str, Sequence[int]]) -> LoadedData:
     """
 
     def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
-        return faces.draw_faces(faces.sample_faces(groups // 2, groups % 2, random), random)
+        return draw_faces(sample_faces(groups // 2, groups % 2, random), random)
 
     return _data(
         sizes,
@@ -67,7 +62,7 @@ def standin_birds(sizes: dict[str, Sequence[int]]) -> LoadedData:
     """Return drawn birds. Label: water bird. Groups: 2 · water bird + water scene; sizes as for the faces."""
 
     def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
-        return birds.draw_birds(birds.sample_birds(groups // 2, groups % 2, random), random)
+        return draw_birds(sample_birds(groups // 2, groups % 2, random), random)
 
     return _data(
         sizes,

@@ -1,0 +1,259 @@
+"""Filling boards in: from records to tables.
+
+Only records of one *setting* (same data, protocol, oracle, selection rule …) stand in one table, so that a stand-in
+never stands beside real data. Several settings in a store give several tables, newest first.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.store.records import Record, Status
+from crayon_bench_leaderboards.boards import SHORT, Board, Reference, load_reference
+from crayon_bench_leaderboards.frames import cells_of, groups_frame, runs_frame
+from crayon_bench_leaderboards.price import Price
+from crayon_bench_leaderboards.remarks import annotate
+from crayon_bench_leaderboards.table import Cell, Row, Section, Table, WorstGroup, gained_metric
+from crayon_bench_leaderboards.variants import Variant, by_setting, shared_changes, variants_of
+
+
+def make_tables(
+    board: Board, records: Iterable[Record], only: Sequence[str] | None = None, price: Price | None = None
+) -> list[Table]:
+    """Return the tables of *board*, newest first.
+
+    only: rows for these methods; None: the board's and all others. price: what answers cost; None: no such columns.
+    """
+    newest_first = by_setting(record for record in records if record.dataset in board.datasets)
+    computed = {name for group in newest_first for record in group for name in record.metrics}
+    for name in board.metric_names():
+        if newest_first and name not in SHORT and name not in computed:
+            raise UserError(f"board {board.name}: there is no metric '{name}'", did_you_mean(name, {*computed, *SHORT}))
+    references = [load_reference(name) for name in board.reference_names()]
+    tables = []
+    for kind in dict.fromkeys((group[0].source, group[0].protocol) for group in newest_first):
+        alike = [group for group in newest_first if (group[0].source, group[0].protocol) == kind]
+        per_dataset = [[group for group in alike if group[0].dataset == name] for name in board.datasets]
+        for groups in zip_longest(*per_dataset):
+            here = [group for group in groups if group]
+            table = Table(board, kind[0], references if kind[0] == "real" else [], [], [], [], price)
+            table.sections = [_section(board, group, table.references, only, price) for group in here]
+            annotate(table, here)
+            tables.append(table)
+    return tables
+
+
+def _section(
+    board: Board, records: list[Record], references: list[Reference], only: Sequence[str] | None, price: Price | None
+) -> Section:
+    first = records[0]
+    seeds = _seeds_of(records)
+    left_out = sorted({record.seed for record in records} - set(seeds))
+    records = [record for record in records if record.seed in seeds]
+    published = {reference.name: reference.values.get(first.dataset, {}) for reference in references}
+    if shared_changes(records):
+        published = {}  # another experiment, for every row
+    numbers = _Numbers(records)
+    variants = variants_of(records)
+    rows = []
+    wanted = only if only is not None else [*board.methods, *(record.method for record in records)]
+    for name in sorted(set(wanted), key=board.place):
+        theirs = {reference: values[name] for reference, values in published.items() if name in values}
+        for variant in [one for one in variants if one.method == name] or [Variant(name)]:
+            rows.append(_row(board, first.dataset, variant, numbers, seeds, theirs))
+            if price is not None:
+                rows[-1].hours_by_seed = {r.seed: price.hours(r.feedback) for r in _done(variant)}
+    section = Section(
+        dataset=first.dataset,
+        title=first.title["dataset"],
+        source=first.source,
+        protocol=first.protocol,
+        seeds=seeds,
+        setting=first.setting,
+        oracle=first.title["oracle"],
+        rows=rows,
+        left_out=left_out,
+    )
+    _add_gains(rows, gained_metric(board, rows))
+    for metric in board.metric_names():
+        _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
+    return section
+
+
+def _seeds_of(records: list[Record]) -> list[int]:
+    """Return the seeds that at least half of the methods have: one that a single method was tried with is no gap."""
+    runs = pd.DataFrame([(record.method, record.seed) for record in records], columns=["method", "seed"])
+    methods = runs.groupby("seed")["method"].nunique()
+    return methods.index[methods >= runs["method"].nunique() / 2].tolist()
+
+
+def _done(variant: Variant) -> list[Record]:
+    return [record for record in variant.records if record.status is Status.OK]
+
+
+class _Numbers:
+    """The frames of a section's runs, by row."""
+
+    def __init__(self, records: list[Record]) -> None:
+        runs, groups = runs_frame(records), groups_frame(records)
+        row = ["method", "variant", "budget"]
+        self.cells: dict[Any, Any] = {
+            key: part.set_index("metric").to_dict("index") for key, part in cells_of(runs).groupby(row)
+        }
+        known = runs.dropna(subset="value").sort_values("seed")
+        self.per_seed = {
+            key: dict(zip(part["seed"], part["value"], strict=True)) for key, part in known.groupby([*row, "metric"])
+        }
+        self.groups = dict(iter(groups.groupby(row)))
+        self.no_groups = groups[:0]
+
+
+def _row(
+    board: Board,
+    dataset: str,
+    variant: Variant,
+    numbers: _Numbers,
+    seeds: list[int],
+    published: dict[str, dict[str, float]],
+) -> Row:
+    done = _done(variant)
+    status, reason = _status(variant.records, done, seeds)
+    first = next(iter([*done, *variant.records]), None)
+    label = first.title["method"] if first else board.titles.get(variant.method, variant.method)
+    if variant.changes:
+        label += f" ({variant.changes})"
+    if variant.changes or variant.budget is not None:
+        published = {}  # those numbers are for the method as it was published, with all feedback
+    key = (variant.method, variant.changes, variant.budget or "all")
+    cells: dict[Any, dict[Any, Any]] = numbers.cells.get(key, {})
+    means = next(iter(cells.values()), {})
+    kinds = sorted({kind for record in done for kind in record.feedback.by_kind})
+    groups = numbers.groups.get(key, numbers.no_groups)
+    return Row(
+        dataset=dataset,
+        method=variant.method,
+        variant=variant.changes,
+        budget=variant.budget,
+        order=variant.order,
+        label=label,
+        feedback=done[0].feedback.label if done else first.title["feedback"] if first else "?",
+        feedback_total=_plain(means["feedback_total"]) if done else None,
+        feedback_by_kind={kind: _plain(means[f"feedback_{kind}"]) for kind in kinds},
+        baseline=first.baseline if first else False,
+        status=status,
+        reason=reason,
+        metrics={
+            metric: _cell(
+                metric,
+                done,
+                cells.get(metric, {}),
+                numbers.per_seed.get((*key, metric), {}),
+                {by: values[metric] for by, values in published.items() if metric in values},
+            )
+            for metric in board.metric_names()
+        },
+        published=published,
+        worst_group=_worst_group(groups),
+        seconds=_known(means.get("seconds")),
+        memory=_known(means.get("peak_mib")),
+        warnings=dict(sum((Counter(record.warnings) for record in done), Counter())),
+        done=len(done),
+        groups=groups,
+    )
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else float(value)
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or value != value else value
+
+
+def _worst_group(groups: pd.DataFrame) -> WorstGroup | None:
+    """Return which group was the worst; of several as often, the one with the lowest mean accuracy."""
+    known = groups.dropna(subset="accuracy").sort_values("seed", kind="stable")
+    if known.empty:
+        return None
+    # Equal shares of different sizes divide to the same float: ties are exact.
+    worst = known[known["accuracy"] == known.groupby("seed")["accuracy"].transform("min")]
+    per_seed: dict[Any, list[str]] = worst.groupby("seed")["group"].agg(list).to_dict()
+    means = known.groupby("group", sort=False)[["total", "accuracy"]].agg(fmean)
+    times = worst["group"].value_counts().reindex(means.index, fill_value=0)
+    often = means[times == times.max()]
+    name = str(often["accuracy"].idxmin())
+    return WorstGroup(
+        name=name,
+        total=_plain(often["total"][name]),
+        seeds=int(times[name]),
+        of=len(per_seed),
+        tied=[other for other in often.index if other != name],
+        per_seed=per_seed,
+    )
+
+
+def _status(records: Sequence[Record], done: list[Record], seeds: list[int]) -> tuple[str, str | None]:
+    if len(done) == len(seeds):
+        return "ok", None
+    failed = [record for record in records if record.status is Status.FAILED]
+    skipped = [record for record in records if record.status is Status.SKIPPED]
+    if skipped and not done and not failed:
+        return "skipped", skipped[0].reason
+    what = []
+    if failed:
+        numbers = ", ".join(str(record.seed) for record in failed)
+        what.append(f"failed for seed {numbers}: {failed[0].reason}")
+    missing = sorted(set(seeds) - {record.seed for record in done} - {record.seed for record in failed})
+    if missing:
+        what.append("not run" if len(missing) == len(seeds) else f"not run for seed {', '.join(map(str, missing))}")
+    return ("partial" if done else "failed" if failed else "missing"), "; ".join(what)
+
+
+def _cell(
+    metric: str, done: list[Record], cell: dict[str, Any], per_seed: dict[int, float], published: dict[str, float]
+) -> Cell:
+    values = [record.metrics[metric] for record in done if metric in record.metrics]
+    reason = next((value.reason for value in values if value.value is None), None)
+    if done and not values:
+        reason = f"metric '{metric}' was not computed"
+    return Cell(
+        short=values[0].short if values else SHORT.get(metric, metric),
+        direction=values[0].direction if values else "higher",
+        mean=_known(cell.get("mean")),
+        std=_known(cell.get("std")),
+        per_seed=per_seed,
+        reason=reason,
+        published=published,
+    )
+
+
+def _add_gains(rows: list[Row], metric: str) -> None:
+    """Fill in what each row gained per person-hour: paired with Original by seeds, over all seeds of the row."""
+    original = next((row for row in rows if row.method == "original" and row.metrics[metric].per_seed), None)
+    if original is None:
+        return
+    before = original.metrics[metric]
+    sign = 1 if before.direction == "higher" else -1
+    for row in rows:
+        after, hours = row.metrics[metric].per_seed, row.hours
+        if row.metrics[metric].mean is not None and hours and set(after) <= set(before.per_seed):
+            row.gain = sign * fmean(value - before.per_seed[seed] for seed, value in after.items()) / hours
+
+
+def _mark(cells: list[Cell]) -> None:
+    """Mark the best and the second-best mean as printed, ties alike; nothing to mark among fewer than two."""
+    if len(cells) < 2:
+        return
+    sign = 1 if cells[0].direction == "higher" else -1
+    printed = [round(cell.mean or 0.0, 2) * sign for cell in cells]
+    ranking = sorted(set(printed), reverse=True)
+    for cell, value in zip(cells, printed, strict=True):
+        if value == ranking[0]:
+            cell.mark = "best"
+        elif value == ranking[1]:
+            cell.mark = "second"

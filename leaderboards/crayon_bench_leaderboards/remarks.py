@@ -1,0 +1,104 @@
+"""What is said about a table: numbered footnotes at its rows, and remarks under it."""
+
+from collections.abc import Iterator
+
+from crayon_bench.store.records import NUMERICS, Record
+from crayon_bench_leaderboards.boards import Reference
+from crayon_bench_leaderboards.price import Price, price_remarks
+from crayon_bench_leaderboards.table import Row, Section, Table, gained_metric, number_of_seeds
+from crayon_bench_leaderboards.variants import is_rows_own, shared_changes
+
+
+def annotate(table: Table, groups: list[list[Record]]) -> None:
+    """Give *table* its footnotes and remarks. groups: the records of each of its sections."""
+    several = len(groups) > 1  # then what is said of one data set must name it
+    for section, records in zip(table.sections, groups, strict=True):
+        for row in section.rows:
+            row.notes += [_number(table, text) for text in _footnotes(row, f" on {section.title}" if several else "")]
+            for metric, cell in row.metrics.items():
+                for reference in table.references:
+                    note = reference.note(section.dataset, row.method, metric)
+                    if note and reference.name in cell.published:
+                        cell.published_notes[reference.name] = _number(table, note)
+        where = f"{section.title}: " if several else ""
+        table.remarks += _about_runs(section, records, where)
+        table.remarks += _about_published(section, records, table.references)
+    if table.price is not None:
+        table.remarks += _about_price(table, table.price)
+    table.remarks = list(dict.fromkeys(table.remarks))
+
+
+def _number(table: Table, footnote: str) -> int:
+    if footnote not in table.footnotes:
+        table.footnotes.append(footnote)
+    return table.footnotes.index(footnote) + 1
+
+
+def _footnotes(row: Row, where: str) -> list[str]:
+    notes = []
+    if row.status == "skipped":
+        notes.append(f"does not apply{where}: {row.reason}")  # without the label: several methods share a reason
+    elif row.status != "ok":
+        notes.append(f"{row.title}{where}: {row.reason}")
+    for cell in row.metrics.values():
+        if cell.reason:
+            notes.append(f"no {cell.short}{where}: {cell.reason}")  # where it is the data's, all rows share it
+    notes += [
+        f"{row.title}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
+    ]
+    return notes
+
+
+def _about_runs(section: Section, records: list[Record], where: str) -> Iterator[str]:
+    seeds = number_of_seeds(section.seeds)
+    several = len(section.seeds) > 1
+    what = f"Mean ± sample standard deviation over {seeds}" if several else "One seed, no deviation"
+    yield f"{where}{what}. #FB: answers that were counted. Setting {section.setting[:8]}."
+    if section.left_out:
+        numbers = ", ".join(map(str, section.left_out))
+        yield f"{where}Left out, because fewer than half of the methods have it: seed {numbers}."
+    numerics = records[0].coordinates.get("numerics")
+    if numerics != NUMERICS:
+        age = "a newer" if isinstance(numerics, int) and numerics > NUMERICS else "an older"
+        said = "not recorded" if numerics is None else numerics
+        yield (
+            f"{where}Made by {age} version's arithmetic (numerics {said}, now {NUMERICS}): runs made now are not"
+            " compared with these."
+        )
+    if section.source == "standin":
+        yield (
+            f"{section.title} here is a STAND-IN made without the real data: nothing in this table says how a method"
+            " does on the real data."
+        )
+    yield from (f"{section.title}: {note}" for record in records for note in record.notes)
+    if section.oracle != "simulated":
+        yield f"{where}Feedback by oracle: {section.oracle}"
+    if shared := shared_changes(records):
+        changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
+        yield f"{section.title}: protocol {section.protocol} changed by --set: {changed}"
+
+
+def _about_published(section: Section, records: list[Record], references: list[Reference]) -> Iterator[str]:
+    for reference in references:
+        if section.dataset not in reference.values:
+            continue
+        by = "" if len(references) == 1 else f" ({reference.short})"
+        place = reference.where.get(section.dataset, "")
+        yield f"Published{by}: {reference.citation}{', ' if place else ''}{place}"
+        if shared_changes(records):
+            yield f"Published numbers{by} are left out: they are for a protocol that nothing was changed of."
+            continue
+        if section.protocol != reference.protocol:
+            yield f"Published numbers{by} are for protocol {reference.protocol}; no row here is of it."
+        elif any(is_rows_own(key, record.method) for record in records for key in record.overrides):
+            yield f"Published numbers{by} are for protocol {reference.protocol} as it is; changed rows have none."
+        if any(record.budget is not None for record in records):
+            yield f"Published numbers{by} are for all feedback; rows with a budget have none."
+
+
+def _about_price(table: Table, price: Price) -> list[str]:
+    rows = [row for section in table.sections for row in section.rows]
+    short = next((row.metrics[gained_metric(table.board, rows)].short for row in rows), "")
+    kinds = {kind: row.feedback_by_kind[kind] for row in rows for kind in row.feedback_by_kind}
+    unknown = list(dict.fromkeys(row.label for row in rows if row.hours_by_seed and row.hours is None))
+    return price_remarks(price, [kind for kind, number in kinds.items() if number], short, unknown)

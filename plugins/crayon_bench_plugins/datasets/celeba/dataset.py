@@ -1,0 +1,190 @@
+"""Biased CelebA as a data set: found, checked, drawn, decoded."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Pretrained, Source, Split, UserError
+from crayon_bench.data.files import inspect, unverified
+from crayon_bench.data.image_cache import decoded, open_picture
+from crayon_bench.data.trees.opening import open_tree
+from crayon_bench.data.trees.scans import digest_of
+from crayon_bench.data.trees.tree import Tree
+from crayon_bench_plugins.datasets.celeba.draw import CelebAParameters, draw
+from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
+from crayon_bench_plugins.datasets.celeba.listing import Listing, lines_of, read_listing
+from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, GROUPS, HEIGHT, IMAGES, PARTITION, WIDTH
+
+_STANDIN = "drawn faces, 1st edition"
+
+
+class CelebA(Dataset):
+    """Aligned CelebA faces; label: smiling (1) or not (0); groups: black or blond hair × not smiling or smiling.
+
+    Only images with exactly one of the attributes Black_Hair and Blond_Hair take part. No random draw is made. In the
+    order of list_attr_celeba.txt, each group gives
+
+    * to training its first `majority` or `minority` images of the official partition 0;
+    * to the test its first `test` images of partition 2. Where partition 2 has fewer (the official one has some 1,100
+      that are blond and not smiling), the last ones of partition 1 fill up;
+    * to validation its first `validation` images of partition 1, never one that the test took.
+
+    Images are resized so that the shorter side has `size` pixels (bilinear, antialiased; the longer side is rounded
+    down) and not normalised. Evidence: the mouth is relevant, everything else is not. The mouth box is the same for
+    all images, because they are aligned: x 58 to 120, y 136 to 170 in the frame of 178×218, scaled with the image.
+    """
+
+    name = "celeba"
+    title = "Biased CelebA"
+    summary = "faces, smiling or not; in training black hair smiles and blond hair does not"
+    image_shape = (3, 274, 224)
+    classes = 2
+    evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
+    folders = ("celeba", ".")
+    files = (IMAGES, ATTRIBUTES, PARTITION)
+    pretrained: ClassVar[Mapping[str, Pretrained]] = {
+        "standin": Pretrained(
+            package_files("crayon_bench_plugins") / "standins" / "weights" / "faces.safetensors",
+            "14759ecd6badc0dc0dfb323212786cf27556cd72293bb8eaba0c5e4fb04e43a2",
+        )
+    }
+    Parameters = CelebAParameters
+    parameters: CelebAParameters
+
+    @classmethod
+    def protocols(cls) -> Traversable:
+        """Return the folder of built-in protocols."""
+        return package_files("crayon_bench_plugins") / "protocols" / cls.name
+
+    @classmethod
+    def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
+        """Look for the images, as a folder or the official zip, and the two text files."""
+        reports = [] if source is Source.STANDIN else inspect(cls, root)
+        if not reports:
+            if source is Source.REAL:
+                looked = ", ".join(str(root / folder) for folder in cls.folders)
+                raise UserError(
+                    f"no CelebA files found (looked in {looked} for {', '.join(file.packed for file in cls.files)})",
+                    "crayon-bench data prepare celeba, data import celeba FOLDER, or --data-root DIR",
+                )
+            return Found(Source.STANDIN, hashlib.sha256(_STANDIN.encode()).hexdigest(), _STANDIN)
+        paths = {report.file.name: report.path for report in reports}
+        listing, tree = _check(paths)
+        notes = unverified(cls, reports, strict=strict)
+        # The listed images alone and in their order: what else lies in the folder changes nothing.
+        images = digest_of(tree.members, listing.names)
+        texts = "".join(report.sha256 for report in reports if not report.file.tree)
+        content = hashlib.sha256((images + texts).encode()).hexdigest()
+        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
+
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path]) -> None:
+        """Check the format of the text files, that every listed image is there, and the first one's frame."""
+        _check(files)
+
+    @classmethod
+    def doubts(cls, files: Mapping[str, Path]) -> list[str]:
+        """Images of another size than the published ones."""
+        first = next(line for line in islice(lines_of(files[ATTRIBUTES.name]), 2, None) if line.strip()).split()[0]
+        width, height = _size_of(open_tree(files[IMAGES.name], IMAGES.name), first)
+        if (width, height) == (WIDTH, HEIGHT):
+            return []
+        return [f"the images are {width}×{height} pixels, the published ones {WIDTH}×{HEIGHT}"]
+
+    def load(self, found: Found) -> LoadedData:
+        """Draw the groups and decode the images that were drawn, once."""
+        if found.source is Source.STANDIN:
+            return self._standin()
+        listing = read_listing(found.files)
+        parts = draw(listing, self.parameters, found.where)
+        path, size = found.files[IMAGES.name], self.parameters.size
+        tree = open_tree(path, IMAGES.name)
+        height, width = resized(_size_of(tree, listing.names[0]), size)
+        names = [listing.names[i] for part in parts for i in part]
+        position = {name: i for i, name in enumerate(names)}
+
+        def items() -> Iterator[tuple[int, tuple[str, bytes]]]:
+            for name, content in tree.contents(names):
+                yield position[name], (name, content)
+
+        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
+            name, content = item
+            picture = open_picture(content, f"{path}: {name}")
+            if resized(picture.size, size) != (height, width):
+                raise UserError(
+                    f"{path}: {name} is {picture.width}×{picture.height}, which has not the aspect of the other images",
+                    "the aligned images all have the same aspect, 178×218",
+                )
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
+        key = {
+            "version": self.version,
+            "images": digest_of(tree.members, names),
+            "resize": f"bilinear, shorter side {size}",
+        }
+        pixels = decoded(self.name, key, (len(names), 3, height, width), items, decode, what=f"{self.name} images")
+        splits = []
+        for part, start in zip(parts, np.cumsum([0, *map(len, parts)]), strict=False):
+            groups = listing.groups[part]
+            ids = [listing.names[i] for i in part]
+            splits.append(Split(pixels[start : start + len(part)], groups % 2, groups, ids))
+        train, test, validation = splits
+        return LoadedData(
+            train=train,
+            test=test,
+            validation=validation if len(validation) else None,
+            class_names=("not smiling", "smiling"),
+            group_names=GROUPS,
+            evidence=MouthEvidence(height, width),
+        )
+
+    def _standin(self) -> LoadedData:
+        from crayon_bench_plugins.standins.faces.sample import SIZE
+        from crayon_bench_plugins.standins.splits import standin_faces
+
+        if self.parameters.size != SIZE[1]:
+            raise UserError(
+                f"dataset.size = {self.parameters.size}: the stand-in's faces are {SIZE[1]} pixels wide",
+                f"use the protocol quick, --set dataset.size={SIZE[1]}, or real data",
+            )
+        wanted = self.parameters.wanted()
+        return standin_faces({"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4})
+
+
+def resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Return (height, width) of an image of *size* (width, height) whose shorter side becomes *shorter*."""
+    width, height = size
+    if width <= height:
+        return int(shorter * height / width), shorter
+    return shorter, int(shorter * width / height)
+
+
+def _check(files: Mapping[str, Path]) -> tuple[Listing, Tree]:
+    listing = read_listing(files)
+    path = files[IMAGES.name]
+    tree = open_tree(path, IMAGES.name)
+    missing = tree.missing(listing.names)
+    if missing:
+        more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
+        what = f"{path}: {missing[0]}{more} missing, which {ATTRIBUTES.name} lists"
+        raise UserError(what, f"fetch the images again, or take the lines of missing ones out of {ATTRIBUTES.name}")
+    width, height = _size_of(tree, listing.names[0])
+    if abs(width / height / (WIDTH / HEIGHT) - 1) > 0.02:
+        raise UserError(
+            f"{path}: {listing.names[0]} is {width}×{height}, and the aligned images have the aspect {WIDTH}×{HEIGHT}",
+            "take img_align_celeba, not the images in the wild",
+        )
+    return listing, tree
+
+
+def _size_of(tree: Tree, name: str) -> tuple[int, int]:
+    return open_picture(tree.read(name), f"{tree.path}: {name}").size

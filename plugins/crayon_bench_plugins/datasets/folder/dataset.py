@@ -1,0 +1,163 @@
+"""The folder as a data set: found, checked, decoded."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Source, Split, UserError
+from crayon_bench.data.image_cache import decoded
+from crayon_bench.errors import one_line
+from crayon_bench_plugins.datasets.folder.evidence import FolderEvidence, unable_to_answer
+from crayon_bench_plugins.datasets.folder.files import checksums
+from crayon_bench_plugins.datasets.folder.metadata import LIST, SPLITS, Row, class_names, group_names, read_metadata
+from crayon_bench_plugins.datasets.folder.pixels import FolderParameters, box_of, boxes_from, image_of, mask_of
+
+NO_GROUPS = f"{LIST} has no attributes, and without them there are no groups"
+
+
+class Folder(Dataset):
+    """Images of your own: a folder with a metadata.csv, named as in `--dataset folder:PATH`.
+
+    Columns: `path` (of an image, from the folder), `label` (any text), `split` (train, val or test; val may be
+    missing); optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the
+    row's, in which what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom
+    and right are excluded). Further columns are not looked at. Classes are the sorted labels; groups are label ×
+    attribute.
+
+    Images may have any size; grey ones become RGB, and transparency is dropped. Pixels are taken as they are stored: an
+    EXIF orientation is not applied. They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
+
+    Evidence, of the training images alone: masks, or else boxes, if every training image has one. A pixel of the
+    resized mask is relevant if half of its area is; where that leaves nothing, those with more than half of the largest
+    share. A mask without anything, and one that is cropped away, tells nothing: the whole image counts as relevant.
+    Without a column `box`, boxes are tight round the masks. With boxes alone, maps and neurons are judged by what lies
+    inside of the box, and there are no masks.
+    """
+
+    name = "folder"
+    title = "Your own images"
+    summary = f"a folder of images of your own with a {LIST}: --dataset folder:PATH"
+    image_shape = (3, 224, 224)
+    classes = 0
+    evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
+    takes_path = True
+    default_protocol = "finetune"
+    Parameters = FolderParameters
+    parameters: FolderParameters
+
+    @classmethod
+    def protocols(cls) -> Traversable:
+        """Return the folder of built-in protocols."""
+        return package_files("crayon_bench_plugins") / "protocols" / cls.name
+
+    @classmethod
+    def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
+        """Read metadata.csv in *root*, and the checksums of the files that it names."""
+        if source is Source.STANDIN:
+            raise UserError("dataset 'folder' has no stand-in", "leave --source out")
+        rows = read_metadata(root)
+        sums = checksums(root, rows)
+        content = [[row.path, row.label, row.split, row.attribute, row.mask, row.box] for row in rows]
+        digest = hashlib.sha256(json.dumps([content, list(sums.values())]).encode()).hexdigest()
+        return Found(
+            Source.REAL,
+            digest,
+            str(root),
+            notes=tuple(_notes(rows, sums)),
+            files={LIST: root / LIST},
+            unable=unable_to_answer(rows),
+            title=f"folder {one_line(root.resolve().name, 60)}",
+            class_names=class_names(rows),
+        )
+
+    def load(self, found: Found) -> LoadedData:
+        """Decode images, masks and boxes, once."""
+        root = found.files[LIST].parent
+        rows = read_metadata(root)
+        sums = checksums(root, rows)
+        train, validation, test = ([row for row in rows if row.split == split] for split in SPLITS)
+        if not self.parameters.validation:
+            validation = []
+        classes, groups = class_names(rows), group_names(rows)
+        attributes = sorted({row.attribute for row in rows})
+        size = self.parameters.size
+        images = self._decoded("images", root, sums, [*train, *test, *validation], (3, size, size), image_of)
+
+        def part(part_rows: Sequence[Row], start: int) -> Split:
+            labels = np.array([classes.index(row.label) for row in part_rows], dtype=np.int64)
+            places = np.array([attributes.index(row.attribute) for row in part_rows], dtype=np.int64)
+            numbers = labels * len(attributes) + places if groups else np.zeros_like(labels)
+            return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
+
+        return LoadedData(
+            train=part(train, 0),
+            test=part(test, len(train)),
+            validation=part(validation, len(train) + len(test)) if validation else None,
+            class_names=classes,
+            group_names=groups,
+            evidence=self._evidence(root, sums, train),
+            no_groups="" if groups else NO_GROUPS,
+        )
+
+    def _evidence(self, root: Path, sums: Mapping[str, str], rows: Sequence[Row]) -> FolderEvidence:
+        size = self.parameters.size
+        masks = boxes = None
+        if all(row.mask for row in rows):
+            masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
+            _warn(root, "masks", int(masks.all(axis=(1, 2)).sum()))
+        if all(row.box for row in rows):
+            kept = self._decoded("boxes", root, sums, rows, (1, 4, 4), box_of)
+            boxes = boxes_from(kept)
+        return FolderEvidence(masks, boxes, size)
+
+    def _decoded(
+        self,
+        what: str,
+        root: Path,
+        sums: Mapping[str, str],
+        rows: Sequence[Row],
+        shape: tuple[int, int, int],
+        decode: Callable[[FolderParameters, Path, Row], NDArray[np.uint8]],
+    ) -> NDArray[np.uint8]:
+        files = [[sums[row.path], sums.get(row.mask) if what == "masks" else row.box] for row in rows]
+        key = {
+            "version": self.version,
+            "how": [self.parameters.size, self.parameters.fit, self.parameters.short_side],
+            "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+        }
+        return decoded(
+            f"{self.name}-{what}",
+            key,
+            (len(rows), *shape),
+            lambda: enumerate(rows),
+            partial(decode, self.parameters, root),
+            what=f"{root.name} {what}",
+        )
+
+
+def _notes(rows: Sequence[Row], sums: Mapping[str, str]) -> Iterator[str]:
+    names = group_names(rows)
+    if not names:
+        yield f"{NO_GROUPS}: WGA and MA cannot be computed"
+    seen = {f"{row.label}, {row.attribute}" for row in rows if row.split == "test"}
+    if empty := [name for name in names if name not in seen]:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        yield f"{LIST} has no test images of the group '{empty[0]}'{more}: WGA and MA cannot be computed"
+    learned = {sums[row.path] for row in rows if row.split == "train"}
+    if leaked := [row for row in rows if row.split == "test" and sums[row.path] in learned]:
+        yield f"{len(leaked):,} of the test images are training images too, such as {leaked[0].path}"
+
+
+def _warn(root: Path, what: str, number: int) -> None:
+    if number:
+        text = f"Warning: {root}: {number:,} {what} of training images tell nothing; the whole image counts as relevant"
+        print(text, file=sys.stderr)
