@@ -341,11 +341,26 @@ def test_garbage_on_standard_output_is_not_in_the_table(name, process, tmp_path)
 # interruption
 
 
+BEGUN: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running():
+    yield
+    for process in BEGUN:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    BEGUN.clear()
+
+
 def begin(store: Path, name: str, *more: str, group: bool = False) -> subprocess.Popen:
     command = [sys.executable, "-m", "crayon_bench", *RUN, "--methods", "original,train-more", "--seeds", "2"]
     command += ["--source", "standin", "--set", "original.epochs=2", "--set", "refine.epochs=1500"]
     command += ["--store", str(store), *EXECUTORS[name], *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=group)
+    pipe = subprocess.PIPE
+    BEGUN.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=group))
+    return BEGUN[-1]
 
 
 CTRL_C = [("serial", False), ("processes", True)]
