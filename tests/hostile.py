@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch  # noqa: F401 - here, because its import needs more memory than a case may take
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings, strategies as st
 
 from crayon_bench.data.roots import cache_root
 from crayon_bench.errors import UserError

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 

@@ -7,176 +7,109 @@ Names are looked up on first use, because ``crayon-bench --help`` must not wait 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crayon_bench._version import __version__
+from crayon_bench._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from crayon_bench.api import Leaderboard, Results, list_datasets, list_methods, list_protocols, load_results, run
-    from crayon_bench.dataset import DataFile, Dataset, Evidence, Found, LoadedData, Pretrained, Source, Split
-    from crayon_bench.errors import GuardError, MetricError, TrainingError, UserError
-    from crayon_bench.executor import Answer, Executor, Perform, answer
-    from crayon_bench.feedback import FeedbackKind, Verdict
-    from crayon_bench.ledger.metered import MeteredOracle
-    from crayon_bench.method import Job, Method, Setting
-    from crayon_bench.metric import Direction, Metric, Predictions
-    from crayon_bench.networks.classifier import Classifier, Forward
-    from crayon_bench.networks.convnets import ConvNet
-    from crayon_bench.networks.exported import load_model
-    from crayon_bench.networks.grids import ask_masks, blur, boxes_to_grid, to_grid, upsampling
-    from crayon_bench.networks.maps import max_normalise, min_max_normalise
-    from crayon_bench.networks.mlp import MLP
-    from crayon_bench.networks.neurons import Neurons
-    from crayon_bench.networks.specification import CNNSpec, MLPSpec, ModelSpec, Recipe
-    from crayon_bench.networks.training import Batch, Penalty, cross_entropy, predict
-    from crayon_bench.oracle import Boxes, FeedbackOracle, Groups, Masks, Patches, Situation, Verdicts
-    from crayon_bench.parameters import Parameters
-    from crayon_bench.plugins.hookspecs import hookimpl
-    from crayon_bench.seeds import derive_seed
-    from crayon_bench.store.records import Record, Status
-    from crayon_bench.store.request import RunRequest
-    from crayon_bench.strategy import Pool, QueryStrategy
+    from crayon_bench.api import (
+        Leaderboard as Leaderboard,
+        Results as Results,
+        list_datasets as list_datasets,
+        list_methods as list_methods,
+        list_protocols as list_protocols,
+        load_results as load_results,
+        run as run,
+    )
+    from crayon_bench.dataset import (
+        DataFile as DataFile,
+        Dataset as Dataset,
+        Evidence as Evidence,
+        Found as Found,
+        LoadedData as LoadedData,
+        Pretrained as Pretrained,
+        Source as Source,
+        Split as Split,
+    )
+    from crayon_bench.errors import (
+        GuardError as GuardError,
+        MetricError as MetricError,
+        TrainingError as TrainingError,
+        UserError as UserError,
+    )
+    from crayon_bench.executor import Answer as Answer, Executor as Executor, Perform as Perform, answer as answer
+    from crayon_bench.feedback import FeedbackKind as FeedbackKind, Verdict as Verdict
+    from crayon_bench.ledger.metered import MeteredOracle as MeteredOracle
+    from crayon_bench.method import Job as Job, Method as Method, Setting as Setting
+    from crayon_bench.metric import Direction as Direction, Metric as Metric, Predictions as Predictions
+    from crayon_bench.networks.classifier import Classifier as Classifier, Forward as Forward
+    from crayon_bench.networks.convnets import ConvNet as ConvNet
+    from crayon_bench.networks.exported import load_model as load_model
+    from crayon_bench.networks.grids import (
+        ask_masks as ask_masks,
+        blur as blur,
+        boxes_to_grid as boxes_to_grid,
+        to_grid as to_grid,
+        upsampling as upsampling,
+    )
+    from crayon_bench.networks.maps import max_normalise as max_normalise, min_max_normalise as min_max_normalise
+    from crayon_bench.networks.mlp import MLP as MLP
+    from crayon_bench.networks.neurons import Neurons as Neurons
+    from crayon_bench.networks.specification import (
+        CNNSpec as CNNSpec,
+        MLPSpec as MLPSpec,
+        ModelSpec as ModelSpec,
+        Recipe as Recipe,
+    )
+    from crayon_bench.networks.training import (
+        Batch as Batch,
+        Penalty as Penalty,
+        cross_entropy as cross_entropy,
+        predict as predict,
+    )
+    from crayon_bench.oracle import (
+        Boxes as Boxes,
+        FeedbackOracle as FeedbackOracle,
+        Groups as Groups,
+        Masks as Masks,
+        Patches as Patches,
+        Situation as Situation,
+        Verdicts as Verdicts,
+    )
+    from crayon_bench.parameters import Parameters as Parameters
+    from crayon_bench.plugins.hookspecs import hookimpl as hookimpl
+    from crayon_bench.seeds import derive_seed as derive_seed
+    from crayon_bench.store.records import Record as Record, Status as Status
+    from crayon_bench.store.request import RunRequest as RunRequest
+    from crayon_bench.strategy import Pool as Pool, QueryStrategy as QueryStrategy
 
-_HOME = {
-    "Answer": "executor",
-    "Batch": "networks.training",
-    "Boxes": "oracle",
-    "CNNSpec": "networks.specification",
-    "Classifier": "networks.classifier",
-    "ConvNet": "networks.convnets",
-    "DataFile": "dataset",
-    "Dataset": "dataset",
-    "Direction": "metric",
-    "Evidence": "dataset",
-    "Executor": "executor",
-    "FeedbackKind": "feedback",
-    "FeedbackOracle": "oracle",
-    "Forward": "networks.classifier",
-    "Found": "dataset",
-    "Groups": "oracle",
-    "GuardError": "errors",
-    "Job": "method",
-    "Leaderboard": "api",
-    "LoadedData": "dataset",
-    "MLP": "networks.mlp",
-    "MLPSpec": "networks.specification",
-    "Masks": "oracle",
-    "MeteredOracle": "ledger.metered",
-    "Method": "method",
-    "Metric": "metric",
-    "MetricError": "errors",
-    "ModelSpec": "networks.specification",
-    "Neurons": "networks.neurons",
-    "Parameters": "parameters",
-    "Patches": "oracle",
-    "Penalty": "networks.training",
-    "Perform": "executor",
-    "Pool": "strategy",
-    "Predictions": "metric",
-    "Pretrained": "dataset",
-    "QueryStrategy": "strategy",
-    "Recipe": "networks.specification",
-    "Record": "store.records",
-    "Results": "api",
-    "RunRequest": "store.request",
-    "Setting": "method",
-    "Situation": "oracle",
-    "Source": "dataset",
-    "Split": "dataset",
-    "Status": "store.records",
-    "TrainingError": "errors",
-    "UserError": "errors",
-    "Verdict": "feedback",
-    "Verdicts": "oracle",
-    "answer": "executor",
-    "ask_masks": "networks.grids",
-    "blur": "networks.grids",
-    "boxes_to_grid": "networks.grids",
-    "cross_entropy": "networks.training",
-    "derive_seed": "seeds",
-    "hookimpl": "plugins.hookspecs",
-    "list_datasets": "api",
-    "list_methods": "api",
-    "list_protocols": "api",
-    "load_model": "networks.exported",
-    "load_results": "api",
-    "max_normalise": "networks.maps",
-    "min_max_normalise": "networks.maps",
-    "predict": "networks.training",
-    "run": "api",
-    "to_grid": "networks.grids",
-    "upsampling": "networks.grids",
+_ROOMS = {
+    "api": "Leaderboard Results list_datasets list_methods list_protocols load_results run",
+    "dataset": "DataFile Dataset Evidence Found LoadedData Pretrained Source Split",
+    "errors": "GuardError MetricError TrainingError UserError",
+    "executor": "Answer Executor Perform answer",
+    "feedback": "FeedbackKind Verdict",
+    "ledger.metered": "MeteredOracle",
+    "method": "Job Method Setting",
+    "metric": "Direction Metric Predictions",
+    "networks.classifier": "Classifier Forward",
+    "networks.convnets": "ConvNet",
+    "networks.exported": "load_model",
+    "networks.grids": "ask_masks blur boxes_to_grid to_grid upsampling",
+    "networks.maps": "max_normalise min_max_normalise",
+    "networks.mlp": "MLP",
+    "networks.neurons": "Neurons",
+    "networks.specification": "CNNSpec MLPSpec ModelSpec Recipe",
+    "networks.training": "Batch Penalty cross_entropy predict",
+    "oracle": "Boxes FeedbackOracle Groups Masks Patches Situation Verdicts",
+    "parameters": "Parameters",
+    "plugins.hookspecs": "hookimpl",
+    "seeds": "derive_seed",
+    "store.records": "Record Status",
+    "store.request": "RunRequest",
+    "strategy": "Pool QueryStrategy",
 }
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
-__all__ = [
-    "MLP",
-    "Answer",
-    "Batch",
-    "Boxes",
-    "CNNSpec",
-    "Classifier",
-    "ConvNet",
-    "DataFile",
-    "Dataset",
-    "Direction",
-    "Evidence",
-    "Executor",
-    "FeedbackKind",
-    "FeedbackOracle",
-    "Forward",
-    "Found",
-    "Groups",
-    "GuardError",
-    "Job",
-    "Leaderboard",
-    "LoadedData",
-    "MLPSpec",
-    "Masks",
-    "MeteredOracle",
-    "Method",
-    "Metric",
-    "MetricError",
-    "ModelSpec",
-    "Neurons",
-    "Parameters",
-    "Patches",
-    "Penalty",
-    "Perform",
-    "Pool",
-    "Predictions",
-    "Pretrained",
-    "QueryStrategy",
-    "Recipe",
-    "Record",
-    "Results",
-    "RunRequest",
-    "Setting",
-    "Situation",
-    "Source",
-    "Split",
-    "Status",
-    "TrainingError",
-    "UserError",
-    "Verdict",
-    "Verdicts",
-    "__version__",
-    "answer",
-    "ask_masks",
-    "blur",
-    "boxes_to_grid",
-    "cross_entropy",
-    "derive_seed",
-    "hookimpl",
-    "list_datasets",
-    "list_methods",
-    "list_protocols",
-    "load_model",
-    "load_results",
-    "max_normalise",
-    "min_max_normalise",
-    "predict",
-    "run",
-    "to_grid",
-    "upsampling",
-]
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """``crayon-bench run``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,7 +45,6 @@ def _chosen(args: list[str]) -> str:
 @click.command(cls=_Run)
 @click.option(
     "--dataset",
-    "datasets",
     required=True,
     metavar="NAME[,NAME]",
     help="Data sets; see: crayon-bench data list. NAME:PATH for one that is a folder of your own.",
@@ -146,31 +145,7 @@ def _chosen(args: list[str]) -> str:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @click.option("--quiet", is_flag=True, help="No progress: only warnings, errors and the leaderboard.")
-def run(
-    datasets: str,
-    methods: str,
-    seeds: str,
-    protocol: str | None,
-    data_root: Path | None,
-    source: str,
-    store: Path,
-    executor: str,
-    workers: int | None,
-    time_limit: float | None,
-    memory_limit: int | None,
-    device: str,
-    oracle: str,
-    answers: Path | None,
-    budget: str,
-    strategy: str,
-    weights: Path | None,
-    sets: tuple[str, ...],
-    plugin_files: tuple[Path, ...],
-    rerun: str,
-    keep_models: bool,
-    dry_run: bool,
-    quiet: bool,
-) -> int:
+def run(sets: tuple[str, ...], plugin_files: tuple[Path, ...], quiet: bool, **options: Any) -> int:
     """Run methods on data sets, seed by seed, and print the leaderboard of what was run.
 
     Runs whose record is in the store are not repeated. Ctrl-C stops; the same command continues.
@@ -181,38 +156,19 @@ def run(
     from crayon_bench.plugins.hooks import call_hooks
     from crayon_bench.runs.protocol import parse_value
 
-    texts = click.get_current_context().meta.get(__name__, {})
+    of_executor = click.get_current_context().meta.get(__name__, {})
     results = carry_out(
-        datasets,
-        methods,
-        seeds=seeds,
-        protocol=protocol,
         settings=sets,
-        data_root=data_root,
-        source=source,
-        store=store,
-        executor=executor,
-        executor_options={name: parse_value(text) for name, text in texts.items()},
-        workers=workers,
-        time_limit=time_limit,
-        memory_limit=memory_limit,
-        device=device,
-        oracle=oracle,
-        answers=answers,
-        budget=budget,
-        strategy=strategy,
-        weights=weights,
         plugin=plugin_files,
-        rerun=rerun,
-        keep_models=keep_models,
-        dry_run=dry_run,
+        executor_options={name: parse_value(text) for name, text in of_executor.items()},
         progress=not quiet,
+        **options,
     )
-    if dry_run:
+    if options["dry_run"]:
         _show_plan(results)
         return 1 if results.problems or results.plugin_errors else 0
     shown = call_hooks("show_board", records=results.records, methods=results.methods)
-    _summary(results, store, quiet)
+    _summary(results, options["store"], quiet)
     return 1 if results.failed or results.problems or results.plugin_errors or not shown else 0
 
 

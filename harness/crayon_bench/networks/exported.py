@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as dump_tensors
+from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import Tensor, nn
 
 from crayon_bench._version import __version__

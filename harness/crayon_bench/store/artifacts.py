@@ -11,8 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as dump_tensors
+from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import Tensor
 
 from crayon_bench.errors import StoreError, one_line

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from crayon_bench.budget import LARGEST as LARGEST_BUDGET
-from crayon_bench.budget import Budget
+from crayon_bench.budget import LARGEST as LARGEST_BUDGET, Budget
 
 SCHEMA = 1
 """Version of the record's layout. A store of a newer schema is refused, not guessed at."""

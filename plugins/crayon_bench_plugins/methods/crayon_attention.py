@@ -14,12 +14,12 @@ from crayon_bench import (
     Forward,
     Job,
     Method,
+    Parameters as AnyParameters,
     Verdict,
     boxes_to_grid,
     max_normalise,
     to_grid,
 )
-from crayon_bench import Parameters as AnyParameters
 
 
 class CrayonAttentionParameters(AnyParameters):

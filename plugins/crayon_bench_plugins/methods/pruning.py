@@ -4,8 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench import Classifier, FeedbackKind, Job, Method, Verdict
-from crayon_bench import Parameters as AnyParameters
+from crayon_bench import Classifier, FeedbackKind, Job, Method, Parameters as AnyParameters, Verdict
 from crayon_bench_plugins.methods.crayon_attention import CrayonAttentionParameters, steer, with_extra
 
 
