@@ -72,9 +72,10 @@ class Performer:
     def stopped(self, request: RunRequest) -> None:
         """See :class:`crayon_bench.executor.Perform`."""
         store = Store(Path(self.store))
-        known = store.find(request.coordinates, request.key)
-        if known is None or known.status is not Status.INTERRUPTED:
-            save_interrupted(Run(replace(request, device="cpu")), store)
+        with store.claimed(request.key, wait=False) as mine:  # another sweep may have it in hand
+            known = store.find(request.coordinates, request.key)
+            if mine and (known is None or known.status is not Status.INTERRUPTED):
+                save_interrupted(Run(replace(request, device="cpu")), store)
 
     def _note(self, request: RunRequest, away: bool = True) -> Path | None:
         """Return the file in which a worker says that it is ended for a limit; None in the user's own process."""
@@ -99,9 +100,10 @@ def _anothers(request: RunRequest, store: Store) -> Record | None:
     if request.seen == store.stamp(request.coordinates, request.key):
         return None
     record = store.find(request.coordinates, request.key)
-    done = record is not None and record.status in (Status.OK, Status.SKIPPED)
-    kept = record is not None and (not request.keep or store.has_model(record))
-    return record if done and kept else None
+    if record is None or record.status is Status.INTERRUPTED:
+        return None
+    lacks_model = request.keep and record.status is Status.OK and not store.has_model(record)
+    return None if lacks_model else record
 
 
 def sweep(

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from crayon_bench.errors import StoreError, UserError, one_line
@@ -124,19 +124,26 @@ class Store:
             yield first
 
     @contextmanager
-    def claimed(self, key: str) -> Iterator[None]:
-        """Have the run *key* to oneself: of two sweeps, the second waits here until the first is done with it."""
+    def claimed(self, key: str, *, wait: bool = True) -> Iterator[bool]:
+        """Have the run *key* to oneself: of two sweeps, the second waits here until the first is done with it.
+
+        Give whether one has it; without *wait*, another may.
+        """
         folder = self.path / _CLAIMS
         try:
             folder.mkdir(exist_ok=True)
             claim = FileLock(folder / key[:24])
-            claim.acquire()
+            claim.acquire(blocking=wait)
+            mine = True
+        except Timeout:
+            mine = False
         except OSError as error:
             raise StoreError(f"store {self.path}: cannot be written: {error.strerror or error}") from None
         try:
-            yield
+            yield mine
         finally:
-            claim.release()
+            if mine:
+                claim.release()
 
     def stamp(self, coordinates: dict[str, object], key: str) -> str:
         """Return what changes whenever the record of *key* is written; empty while there is none."""
