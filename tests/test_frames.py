@@ -14,7 +14,7 @@ from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.boards import boards_for, load_board
 from crayon_bench_leaderboards.fill import make_tables
 from crayon_bench_leaderboards.frames import cells_frame, examples_frame, groups_frame, runs_frame
-from crayon_bench_leaderboards.render import table_frame, to_html, to_markdown
+from crayon_bench_leaderboards.render import tables_frame, to_html, to_markdown
 from test_boards import SCORES, asked, faces, full, limit, record, save, swept, table1  # noqa: F401
 from test_check import save as save_with_predictions
 
@@ -141,7 +141,7 @@ def test_damaged_predictions_are_a_line_that_names_the_run(how, sums):
 def test_a_table_is_a_frame_of_numbers_and_a_page(full):  # noqa: F811
     skipped = [record("gradia", s, None, status="skipped", reason="no <masks>", metrics={}) for s in range(3)]
     [table] = make_tables(load_board("table2"), [*full, *skipped])
-    frame = table_frame(table).set_index("method")
+    frame = tables_frame([table]).set_index("method")
     assert frame.loc["rrr", "sample_accuracy_mean"] == pytest.approx(96.3)
     assert frame["sample_accuracy_mean"].dtype == frame["feedback_count"].dtype == np.float64
     assert np.isnan(frame.loc["gradia", "sample_accuracy_mean"])

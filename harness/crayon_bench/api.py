@@ -1,6 +1,6 @@
 """What a script or a notebook does with crayon-bench: run, read a store, and compute with the results.
 
-The command line is a shell over this module, and says the same words. A user's mistake raises
+``crayon-bench run`` is a shell over :func:`run`, and says the same words. A user's mistake raises
 :class:`~crayon_bench.errors.UserError`.
 """
 
@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,6 +83,8 @@ def run(
     dry_run: run nothing; :attr:`Results.to_do` tells what would be run. progress: show how far it is, on standard error
     or in the notebook.
 
+    From another thread than the main one, ``auto`` is ``processes``: a run captures its process's standard output.
+
     A run that fails is a record, and does not stop the others: see :attr:`Results.failed`. Raises UserError for a
     mistake, and for a call while another one is at work in this process.
     """
@@ -109,10 +111,11 @@ def run(
             keep_models=keep_models,
         )
         limits = _limits(time_limit, memory_limit)
-        if limits != Limits() and threading.current_thread() is not threading.main_thread():
-            if executor == "serial":
+        if threading.current_thread() is not threading.main_thread():
+            if executor == "serial" and limits != Limits():
                 raise UserError("limits are kept in a process's main thread alone", "use executor 'processes'")
-            executor = "processes" if executor == "auto" else executor
+            if executor == "auto":  # what a run captures, and its limits, are its process's own
+                executor = "processes"
         carrier = _executor(registry, executor, executor_options or {}, workers)
         which = Rerun(choice(rerun, list(Rerun), "--rerun"))
         plan = make_plan(options, registry)
@@ -207,23 +210,25 @@ class Results:
     def filter(self, **by: Any) -> "Results":
         """Return the results of some runs: ``filter(method=["rrr", "energy"], dataset="celeba")``.
 
-        by: a value or a list of values of ``dataset``, ``source``, ``protocol``, ``setting``, ``method``, ``budget``,
-        ``oracle``, ``seed`` or ``status``; a setting may be given by its beginning. Raises UserError for another name,
-        and for a value that no run has.
+        by: a value or several values of a column of :meth:`to_frame` that tells runs apart, ``dataset`` to ``status``,
+        as text or as they are there; a setting may be given by its beginning. Raises UserError for another column, for
+        a value that no run has, and if no run has them all.
         """
-        kept = self.records
+        runs = self.to_frame("run").drop_duplicates("key").set_index("key").astype(str)
+        chosen = runs
         for name, wanted in by.items():
-            if name not in _FIELDS:
-                raise UserError(f"filter({name}=…): there is no such column", did_you_mean(name, _FIELDS))
-            values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Sequence) else list(wanted)
-            known = {_FIELDS[name](record) for record in self.records}
-            for value in values:
-                if not any(_matches(name, one, value) for one in known):
-                    raise UserError(
-                        f"filter({name}={value!r}): no run has it", did_you_mean(str(value), map(str, known))
-                    )
-            kept = [r for r in kept if any(_matches(name, _FIELDS[name](r), value) for value in values)]
-        return replace(self, records=kept)
+            if name not in _COLUMNS:
+                raise UserError(f"filter({name}=…): there is no such column", did_you_mean(name, _COLUMNS))
+            one = isinstance(wanted, str) or not isinstance(wanted, Iterable)
+            texts = [str(value) for value in ([wanted] if one else wanted)]
+            for text in texts:
+                if not any(_is(name, value, text) for value in runs[name]):
+                    raise UserError(f"{name} {text}: no run has it", did_you_mean(text, runs[name]))
+            chosen = chosen[[any(_is(name, value, text) for text in texts) for value in chosen[name]]]
+        if by and chosen.empty:
+            words = ", ".join(f"{name} {wanted}" for name, wanted in by.items())
+            raise UserError(f"no run has all of: {words}")
+        return replace(self, records=[record for record in self.records if record.key in chosen.index])
 
     def to_frame(self, level: Level = "run") -> "pd.DataFrame":
         """Return a tidy data frame.
@@ -252,7 +257,7 @@ class Results:
         statistics: bool = False,
         price: str | Path | None = None,
         metric: str | None = None,
-        methods: Sequence[str] | None = None,
+        methods: Names | None = None,
     ) -> "Leaderboard":
         """Return a leaderboard, as ``crayon-bench leaderboard`` prints it.
 
@@ -264,8 +269,12 @@ class Results:
         from crayon_bench_leaderboards.leaderboard import tables_of
 
         where = f"store {self.store.path}" if self.store is not None else "these results"
+        rows = None if methods is None else split_names(methods, "methods")
+        for name in rows or ():
+            if name not in (known := {record.method for record in self.records}):
+                raise UserError(f"methods {name}: no run has it", did_you_mean(name, known))
         tables = tables_of(
-            self.records, board=_text(board), price=_text(price), metric=metric, methods=methods, where=where
+            self.records, board=_text(board), price=_text(price), metric=metric, methods=rows, where=where
         )
         for table in tables:
             table.statistics = statistics
@@ -299,11 +308,9 @@ class Leaderboard:
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the rows of all tables as one data frame, with numbers where the tables have numbers."""
-        import pandas as pd
+        from crayon_bench_leaderboards.render import tables_frame
 
-        from crayon_bench_leaderboards.render import table_frame
-
-        return pd.concat([table_frame(table) for table in self.tables], ignore_index=True)
+        return tables_frame(self.tables)
 
     def to_markdown(self) -> str:
         """Return the tables in Markdown."""
@@ -340,23 +347,11 @@ class Leaderboard:
         return text_of(self.tables, form)
 
 
-_FIELDS: dict[str, Callable[[Record], Any]] = {
-    "dataset": lambda r: r.dataset,
-    "source": lambda r: r.source,
-    "protocol": lambda r: r.protocol,
-    "setting": lambda r: r.setting,
-    "method": lambda r: r.method,
-    "budget": lambda r: r.budget or "all",
-    "oracle": lambda r: r.coordinates.get("oracle", {}).get("name"),
-    "seed": lambda r: r.seed,
-    "status": lambda r: r.status.value,
-}
+_COLUMNS = ("dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "status")
 
 
-def _matches(name: str, value: Any, wanted: Any) -> bool:
-    if name == "setting":
-        return bool(wanted) and str(value).startswith(str(wanted))
-    return bool(value == wanted)
+def _is(name: str, value: str, wanted: str) -> bool:
+    return bool(wanted) and value.startswith(wanted) if name == "setting" else value == wanted
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -375,12 +370,10 @@ def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _budgets(budget: str | int | Sequence[str | int]) -> list[str]:
-    return (
-        budget.split(",")
-        if isinstance(budget, str)
-        else list(map(str, [budget] if isinstance(budget, int) else budget))
-    )
+def _budgets(budget: Any) -> list[str]:
+    if isinstance(budget, str):
+        return budget.split(",")
+    return [str(one) for one in budget] if isinstance(budget, Iterable) else [str(budget)]
 
 
 def _sets(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
@@ -403,16 +396,17 @@ def _toml(value: Any, where: str) -> str:
 
 def _executor(registry: Registry, name: str, options: Mapping[str, Any], workers: int | None) -> "Executor":
     chosen: type[Executor] = registry.load(Kind.EXECUTOR, name)
-    if workers is not None and workers < 1:
+    if workers is not None and not (isinstance(workers, int) and workers >= 1):
         raise UserError(f"--workers {workers}: expected a number of workers, 1 at least")
     parameters = validated(chosen.Parameters, dict(options), f"--executor {name}")
     return guarded(chosen, chosen, workers, parameters)
 
 
 def _limits(seconds: float | None, mebibytes: int | None) -> Limits:
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise UserError(f"--time-limit {seconds:g}: expected a number of seconds")
-    if mebibytes is not None and mebibytes < 1:
+    if seconds is not None and not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0):
+        given = f"{seconds:g}" if isinstance(seconds, int | float) else repr(seconds)
+        raise UserError(f"--time-limit {given}: expected a number of seconds")
+    if mebibytes is not None and not (isinstance(mebibytes, int) and mebibytes >= 1):
         raise UserError(f"--memory-limit {mebibytes}: expected a number of MiB, 1 at least")
     if seconds is not None and not hasattr(signal, "pthread_kill"):
         raise UserError("--time-limit: this system has no signals between threads", "leave it out")

@@ -29,7 +29,7 @@ class StoreError(UserError):
 
 
 class GuardError(Exception):
-    """A method reached for what only the oracle or the runner may read: evidence, groups or test data."""
+    """A method reached for what the oracle alone may read for it: evidence, groups or test data."""
 
 
 class MetricError(Exception):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.cli.options import store_option
+from crayon_bench.commands import store_option
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.texts import split_names
 

@@ -116,7 +116,7 @@ def examples_frame(records: Iterable[Record], read: Callable[[Record], Any]) -> 
 
     *read* returns a run's predictions, as a table of pyarrow or a data frame: :meth:`Store.predictions` does.
     """
-    of_run = ["dataset", "method", "variant", "budget", "seed", "key"]
+    of_run = [*_OF_CELL, "seed", "key"]
     parts = []
     for about, record in _described(records):
         if record.status is Status.OK:

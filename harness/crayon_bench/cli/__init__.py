@@ -5,73 +5,18 @@ import io
 import os
 import sys
 import warnings
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from crayon_bench._version import __version__
-from crayon_bench.errors import UserError, did_you_mean, one_line
-from crayon_bench.plugins.hooks import call_hooks, hook_failures
+from crayon_bench.commands import LazyGroup
+from crayon_bench.errors import UserError, one_line
+from crayon_bench.plugins.hooks import hook_failures
 from crayon_bench.plugins.rows import PluginError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used: name → (``module:attribute``, summary)."""
-
-    def __init__(
-        self, *arguments: object, lazy: dict[str, tuple[str, str]], closed: bool = False, **keywords: object
-    ) -> None:
-        """*closed*: a group of its own, to which the hook ``add_commands`` adds nothing."""
-        super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
-        self.lazy = lazy
-        self.closed = closed
-
-    def register(self, name: str, target: str, summary: str) -> None:
-        """Add a command; the first to claim a name has it."""
-        self.lazy.setdefault(name, (target, summary))
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of registration."""
-        self._ask_plugins()
-        return list(self.lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command."""
-        if cmd_name not in self.lazy:
-            self._ask_plugins()
-        if cmd_name not in self.lazy:
-            return None
-        module, _, attribute = self.lazy[cmd_name][0].partition(":")
-        try:
-            command = getattr(import_module(module), attribute)
-        except Exception as error:
-            raise PluginError(f"command '{cmd_name}' cannot be used: {type(error).__name__}: {error}") from error
-        if not isinstance(command, click.Command):
-            raise PluginError(f"command '{cmd_name}' cannot be used: {self.lazy[cmd_name][0]} is no click command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one may have been meant."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise UserError(f"there is no command '{args[0]}'", did_you_mean(args[0], self.lazy))
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the summaries, importing none of them."""
-        rows = [(name, self.lazy[name][1]) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-    def _ask_plugins(self) -> None:
-        if self.closed:
-            return
-        call_hooks("add_commands", register=self.register)
 
 
 @click.group(
@@ -97,8 +42,11 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """
     if version:
         click.echo(f"crayon-bench, version {__version__}")
-        for line in import_module("crayon_bench.cli.about").about() if verbose else ():
-            click.echo(line)
+        if verbose:
+            from crayon_bench.cli.about import about
+
+            for line in about():
+                click.echo(line)
         context.exit()
     if verbose:
         raise UserError("--verbose says more about the version", "use --version --verbose")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.cli.options import data_root_option, plugin_option, set_option
+from crayon_bench.commands import data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 
 if TYPE_CHECKING:

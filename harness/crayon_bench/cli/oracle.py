@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.cli.options import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
 from crayon_bench.texts import parse_seeds
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.cli.options import plugin_option
+from crayon_bench.commands import plugin_option
 from crayon_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.cli.options import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
 
 if TYPE_CHECKING:
     from crayon_bench.api import Results

@@ -1,4 +1,4 @@
-"""The pluggy hooks, in the entry-point group ``crayon_bench.hooks``: events, commands and columns.
+"""The pluggy hooks, in the entry-point group ``crayon_bench.hooks``: events, commands and boards.
 
 A hook plugin is a module (or object) with functions marked ``@hookimpl``; take only the arguments that you need. The
 module is imported at every start of the command line: import heavy things inside the functions.

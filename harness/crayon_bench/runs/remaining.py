@@ -1,5 +1,6 @@
 """What of a plan is left to carry out."""
 
+from dataclasses import replace
 from enum import StrEnum
 
 from crayon_bench.runs.plan import Plan
@@ -32,7 +33,10 @@ def split_plan(plan: Plan, store: Store | None, rerun: Rerun) -> tuple[list[Reco
     """
     done: list[Record] = []
     left: list[RunRequest] = []
-    for request in plan.requests:
+    for planned in plan.requests:
+        request = planned
+        if store is not None:  # before it is looked up: what comes later is another sweep's
+            request = replace(request, seen=store.stamp(request.coordinates, request.key))
         record = store.find(request.coordinates, request.key) if store is not None else None
         if (
             store is None

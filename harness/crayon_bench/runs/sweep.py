@@ -62,10 +62,15 @@ class Performer:
 
     def _fail(self, request: RunRequest, reason: str) -> Record:
         call_hooks("run_started", request=request)
+        store = Store(Path(self.store))
         run = Run(replace(request, device="cpu"))  # there may be no GPU here
         run.log.write(f"The worker ended without a record, and with it what it had logged: {reason}\n")
         run.end(Status.FAILED, reason)
-        Store(Path(self.store)).save(run.record, None, run.log.getvalue())
+        with store.claimed(request.key):
+            if (done := _anothers(request, store)) is not None and done.status is Status.OK:
+                run.record = done  # what was done is never replaced by what was not
+            else:
+                store.save(run.record, None, run.log.getvalue())
         call_hooks("run_finished", request=request, record=run.record)
         return run.record
 
@@ -96,8 +101,8 @@ def _registry(plugin_files: tuple[tuple[str, str], ...]) -> Registry:
 
 
 def _anothers(request: RunRequest, store: Store) -> Record | None:
-    """Return the record of *request* that another sweep has written since this one began; None if there is none."""
-    if request.seen == store.stamp(request.coordinates, request.key):
+    """Return the record of *request* that another sweep has written since it was planned; None if there is none."""
+    if request.seen is None or request.seen == store.stamp(request.coordinates, request.key):
         return None
     record = store.find(request.coordinates, request.key)
     if record is None or record.status is Status.INTERRUPTED:
@@ -114,13 +119,11 @@ def sweep(
     Two sweeps on one store share the work: a run that the other one has in hand is waited for, and its record taken.
     """
     files = tuple((str(file.resolve()), content_hash(file)) for file in registry.files)
-    requests = [replace(one, seen=store.stamp(one.coordinates, one.key)) for one in requests]
     if executor.elsewhere:  # so that all machines do the same
         requests = [
             replace(one, device="cuda" if one.device == "cuda" else resolve_device(one.device)) for one in requests
         ]
-    if executor.at_once(requests) > 1:
-        requests = makers_first(requests)
+    several = executor.at_once(requests) > 1
     folder = store.path.resolve() / f".sweep.{uuid.uuid4().hex[:8]}"
     performer = Performer(str(store.path.resolve()), files, limits or Limits(), here(), str(folder))
     missing = {request.key: request for request in requests}
@@ -131,6 +134,8 @@ def sweep(
                 file=sys.stderr,
             )
             requests = requests[::-1]  # from the other end, so that they meet in the middle
+        if several:
+            requests = makers_first(requests)
         for record in executor.execute(requests, performer):
             listener.check()
             missing.pop(record.key, None)

@@ -38,8 +38,8 @@ class RunRequest(Coordinates):
     """How often a worker died with it."""
     keep: bool = False
     """Whether the refined model is kept beside the record."""
-    seen: str = ""
-    """The stamp of the record that was in the store when the sweep began; see :meth:`Store.stamp`."""
+    seen: str | None = None
+    """The stamp of the record that was in the store when the run was found to be left; see :meth:`Store.stamp`."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""

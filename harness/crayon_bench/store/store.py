@@ -14,7 +14,6 @@ at will while nothing runs.
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,7 +97,7 @@ class Store:
 
     @contextmanager
     def in_use(self, *, alone: bool = False) -> Iterator[bool]:
-        """Say that runs are being carried out, as many others may; give whether nobody else does.
+        """Say that runs are being carried out, as others may; give whether one is the first to do so.
 
         *alone*: raise UserError if somebody does.
         """
@@ -107,20 +106,22 @@ class Store:
             return
         import fcntl
 
-        with (self.path / ".in-use").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                first = True
-                if not alone:
-                    shutil.rmtree(self.path / _CLAIMS, ignore_errors=True)  # nobody holds one
-            except BlockingIOError:
-                first = False
-                if alone:
+        with (self.path / ".in-use").open("a") as file, (self.path / ".sweeping").open("a") as sweeping:
+            if alone:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
                     raise UserError(
                         f"store {self.path}: runs are being carried out", "try again when they are over"
                     ) from None
-            if not alone:
-                fcntl.flock(file, fcntl.LOCK_SH)
+                yield True
+                return
+            fcntl.flock(file, fcntl.LOCK_SH)
+            try:
+                fcntl.flock(sweeping, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of several sweeps, the first has it
+                first = True
+            except BlockingIOError:
+                first = False
             yield first
 
     @contextmanager
@@ -173,7 +174,7 @@ class Store:
             for path in sorted(folder.iterdir())
             if (folder == self.artifacts and path.is_dir() and not path.name.startswith(".") and path.name not in named)
             or (path.name.startswith(".") and path.name.endswith((".damaged", ".tmp")))
-            or (folder == self.path and path.name.startswith(".sweep."))
+            or (folder == self.path and (path.name.startswith(".sweep.") or path.name == _CLAIMS))
         ]
         locks = (path for path in sorted(self.artifacts.glob(".*.lock")))
         return found + [path for path in locks if path.name[1:-5] not in named]

@@ -8,9 +8,9 @@ import pandas as pd
 from crayon_bench_leaderboards.table import Row, Section, Table
 
 
-def table_frame(table: Table) -> pd.DataFrame:
-    """Return *table* with the columns of its CSV. Accuracies in percent; NA where there is no value."""
-    return pd.DataFrame(_lines([table]), columns=_heads([table]))
+def tables_frame(tables: list[Table]) -> pd.DataFrame:
+    """Return the *tables* with the columns of their CSV. Accuracies in percent; NA where there is no value."""
+    return pd.DataFrame(_lines(tables), columns=_heads(tables))
 
 
 def to_csv(tables: list[Table]) -> str:

@@ -1,6 +1,6 @@
 """``crayon-bench annotate``. A command's file is imported when it is used."""
 
-from crayon_bench.cli import LazyGroup
+from crayon_bench.commands import LazyGroup
 
 _HERE = "crayon_bench_plugins.annotation"
 

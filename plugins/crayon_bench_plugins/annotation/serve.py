@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from crayon_bench import UserError
-from crayon_bench.cli.options import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
 from crayon_bench.errors import one_line
 from crayon_bench.texts import MAX_SEED
 from crayon_bench_plugins.annotation.listening import SHORTEST_TOKEN, bound, check_address, run

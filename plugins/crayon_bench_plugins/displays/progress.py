@@ -161,7 +161,7 @@ def _in_notebook() -> bool:
     """Return whether this process is a notebook's kernel."""
     interactive = sys.modules.get("IPython")
     shell = interactive.get_ipython() if interactive is not None else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
 def _is_news(record: "Record") -> bool:
@@ -215,6 +215,8 @@ class _PreparingBar:
 
     def update(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total)
+        if isinstance(_display, _Bars):
+            _display._changed()
 
     def close(self) -> None:
         self.progress.remove_task(self.task)
@@ -235,7 +237,8 @@ def preparing(what: str, done: int, total: int) -> None:
     if _quiet:
         return
     if what not in _preparing:
-        _preparing[what] = (_PreparingBar if sys.stderr.isatty() else _PreparingLines)(what, total)
+        bar = sys.stderr.isatty() or isinstance(_display, _Bars)
+        _preparing[what] = (_PreparingBar if bar else _PreparingLines)(what, total)
     if done >= total:
         _preparing.pop(what).close()
     else:

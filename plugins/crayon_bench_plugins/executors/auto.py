@@ -1,6 +1,7 @@
 """The executor ``auto``: worker processes where there is work for several, this process where there is not."""
 
 from collections.abc import Iterator, Sequence
+from multiprocessing import current_process
 
 from crayon_bench import Executor, Perform, Record, RunRequest
 from crayon_bench_plugins.executors.processes import ProcessesExecutor
@@ -10,7 +11,8 @@ from crayon_bench_plugins.executors.serial import SerialExecutor
 class AutoExecutor(Executor):
     """``processes`` with as many workers as cores, memory and GPUs carry; ``serial`` if one is enough.
 
-    One is enough for a single run, and where there is one core, or one GPU. Runs that do not apply are no work.
+    One is enough for a single run, and where there is one core, or one GPU. Runs that do not apply are no work. A
+    worker of another pool may start no processes: there too, the runs are carried out in it.
     """
 
     name = "auto"
@@ -22,7 +24,7 @@ class AutoExecutor(Executor):
         """Return the number of workers that it chooses."""
         work = [request for request in requests if request.skip is None]
         processes = ProcessesExecutor(self.workers)
-        if len(work) > 1 and (workers := processes.at_once(work)) > 1:
+        if len(work) > 1 and not current_process().daemon and (workers := processes.at_once(work)) > 1:
             self._chosen = processes
             return workers
         self._chosen = SerialExecutor()

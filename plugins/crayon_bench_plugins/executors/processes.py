@@ -7,14 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crayon_bench import Answer, Executor, Perform, Record, RunRequest, Status, answer
+from crayon_bench import Answer, Executor, Perform, Record, RunRequest, Status, UserError, answer
 
 _PATIENCE = 10.0
 """Seconds that a worker has to write its "interrupted" record."""
@@ -36,11 +36,16 @@ class ProcessesExecutor(Executor):
     summary = "several runs at the same time, each in a process of its own"
 
     def at_once(self, requests: Sequence[RunRequest]) -> int:
-        """Return the number of workers: what was asked for, one per GPU, or CPUs by threads."""
+        """Return the number of workers: what was asked for, one per GPU, or CPUs by threads.
+
+        Raises UserError in a process that may start none.
+        """
+        if current_process().daemon:
+            raise UserError("executor 'processes': this process is a daemon, which may start none", "use 'serial'")
         threads = max((int(request.coordinates["protocol"]["threads"]) for request in requests), default=1)
         gpus, cpus = _gpus(requests), _cpus()
         if self.workers is None:
-            self.workers = len(gpus) or max(1, min(cpus // threads, _room()))
+            self.workers = max(1, min(len(gpus) or cpus, cpus // threads, _room()))
         elif not gpus and self.workers * threads > max(cpus, threads):
             much = f"{self.workers} × {threads} threads are more than the {cpus} CPUs here; runs will be slow"
             print(f"Warning: --workers {self.workers}: {much}", file=sys.stderr)
@@ -123,7 +128,10 @@ class _Worker:
 
 @contextmanager
 def _no_main() -> Iterator[None]:
-    """Inside, a process that is spawned does not begin by importing the user's script: it would run it once more."""
+    """Inside, a process that is spawned does not begin by importing the user's script: it would run it once more.
+
+    Other threads see an empty ``__main__`` for these milliseconds.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -188,7 +196,17 @@ def _how(code: int | None) -> str:
 
 
 def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _of_container("cpu.max").partition(" ")
+    return min(here, max(1, int(quota) // int(period))) if quota.isdigit() and period.isdigit() else here
+
+
+def _of_container(name: str) -> str:
+    """Return what a container's control group says; empty where there is none, or no limit."""
+    with suppress(OSError):
+        text = Path("/sys/fs/cgroup", name).read_text().strip()
+        return "" if text.startswith("max") else text
+    return ""
 
 
 _OF_A_RUN = 2 << 30
@@ -197,11 +215,15 @@ _OF_A_RUN = 2 << 30
 
 def _room() -> int:
     """Return how many runs the free memory holds; as many as one likes where the system does not tell."""
+    free = sys.maxsize
     with suppress(OSError):  # Linux only
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 // _OF_A_RUN
-    return sys.maxsize
+                free = int(line.split()[1]) * 1024
+    limit, used = _of_container("memory.max"), _of_container("memory.current")
+    if limit.isdigit() and used.isdigit():
+        free = min(free, int(limit) - int(used))
+    return max(0, free) // _OF_A_RUN
 
 
 def _gpus(requests: Sequence[RunRequest]) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,8 @@ def _submitter(parameters: SlurmParameters, perform: Perform) -> Any:
             **asked,
         )
         # Ctrl-C on a terminal would reach processes of --slurm-cluster local too; _stop() says what is to be done.
+        if threading.current_thread() is not threading.main_thread():
+            raise UserError("executor 'slurm': jobs are submitted from the main thread alone", "call it from there")
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return executor.submit(_job, perform, request)

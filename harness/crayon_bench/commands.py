@@ -1,0 +1,116 @@
+"""What commands are made of, here and in plugins: options that several share, and groups that import what is used."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.plugins.hooks import call_hooks
+from crayon_bench.plugins.rows import PluginError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STORE = Path("crayon-runs")
+
+
+def store_option(command: F) -> F:
+    """``--store DIR``."""
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        default=STORE,
+        show_default="./crayon-runs",
+        help="Folder of records.",
+    )(command)
+
+
+def data_root_option(command: F) -> F:
+    """``--data-root DIR``."""
+    return click.option(
+        "--data-root",
+        type=click.Path(path_type=Path),
+        help="Folder with real data. Files in a folder that you name are used even if their checksum is not the"
+        " published one; the output says so. Default: $CRAYON_BENCH_DATA or your user data folder, where every file"
+        " must verify.",
+    )(command)
+
+
+def plugin_option(command: F) -> F:
+    """``--plugin FILE``."""
+    return click.option(
+        "--plugin",
+        "plugin_files",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="Python file with plugins of your own; may be given several times.",
+    )(command)
+
+
+def set_option(command: F) -> F:
+    """``--set SECTION.KEY=VALUE``."""
+    return click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="METHOD.PARAMETER=VALUE",
+        help="Change a value of the protocol, e.g. rrr.lambda=10; sections dataset, oracle, model, original, refine and"
+        " protocol work too. May be given several times.",
+    )(command)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used: name → (``module:attribute``, summary)."""
+
+    def __init__(
+        self, *arguments: object, lazy: dict[str, tuple[str, str]], closed: bool = False, **keywords: object
+    ) -> None:
+        """*closed*: a group of its own, to which the hook ``add_commands`` adds nothing."""
+        super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
+        self.lazy = lazy
+        self.closed = closed
+
+    def register(self, name: str, target: str, summary: str) -> None:
+        """Add a command; the first to claim a name has it."""
+        self.lazy.setdefault(name, (target, summary))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of registration."""
+        self._ask_plugins()
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in self.lazy:
+            self._ask_plugins()
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        try:
+            command = getattr(import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(f"command '{cmd_name}' cannot be used: {type(error).__name__}: {error}") from error
+        if not isinstance(command, click.Command):
+            raise PluginError(f"command '{cmd_name}' cannot be used: {self.lazy[cmd_name][0]} is no click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UserError(f"there is no command '{args[0]}'", did_you_mean(args[0], self.lazy))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the summaries, importing none of them."""
+        rows = [(name, self.lazy[name][1]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _ask_plugins(self) -> None:
+        if self.closed:
+            return
+        call_hooks("add_commands", register=self.register)
