@@ -67,4 +67,4 @@ def docs(session: nox.Session) -> None:
     """Build the documentation, with every broken link an error, and run the commands in it."""
     session.install("-e", ".[test,docs]")
     session.run("mkdocs", "build", "--strict", "-d", session.create_tmp(), env={"NO_MKDOCS_2_WARNING": "1"})
-    session.run("pytest", "tests/test_docs.py")
+    session.run("pytest", "-m", "slow or not slow", "tests/test_docs.py")

@@ -93,6 +93,12 @@ def test_filter_takes_values_and_lists_and_refuses_what_is_not_there(results):
         results.filter(methods="rrr")
     with pytest.raises(cb.UserError, match="no run has it — did you mean 'rrr'"):
         results.filter(method="rr")
+    runs = results.to_frame()
+    assert len(results.filter(seed=runs["seed"].unique(), budget="all", status={"ok"}, variant="")) == len(results)
+    with pytest.raises(cb.UserError, match="no run has all of: method rrr, seed 1"):
+        cb.Results([*results.filter(method="rrr", seed=0), *results.filter(method="energy", seed=1)]).filter(
+            method="rrr", seed=1
+        )
 
 
 def test_a_leaderboard_shows_itself_and_is_saved(results):
@@ -112,6 +118,9 @@ def test_a_leaderboard_shows_itself_and_is_saved(results):
         board.save("board.xlsx")
     with pytest.raises(cb.UserError, match="board table1"):
         results.leaderboard("table1")
+    assert results.leaderboard("table2", methods="rrr").to_frame().method.tolist() == ["rrr"]
+    with pytest.raises(cb.UserError, match="methods rr: no run has it — did you mean 'rrr'"):
+        results.leaderboard("table2", methods=["rr"])
 
 
 def test_nothing_is_run_twice_and_loading_runs_nothing(results, monkeypatch):

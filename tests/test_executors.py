@@ -465,6 +465,7 @@ def test_waiting_for_anothers_model_is_not_counted(tmp_path):
     from filelock import FileLock
 
     from crayon_bench.runs.limits import LimitError, Limits, limited
+    from crayon_bench.runs.originals import shared_artifacts
     from crayon_bench.store.artifacts import Artifacts
 
     held = Event()
@@ -477,7 +478,7 @@ def test_waiting_for_anothers_model_is_not_counted(tmp_path):
     Thread(target=other).start()
     held.wait()
     with limited(Limits(seconds=1.8)):  # for all but waiting, on a busy machine
-        Artifacts(tmp_path).get_or_make("kind", {}, dict)
+        shared_artifacts(tmp_path).get_or_make("kind", {}, dict)
     with pytest.raises(LimitError, match=re.escape("0.6 s")), limited(Limits(seconds=0.6)):
         time.sleep(5)
 

@@ -110,8 +110,8 @@ def test_examples_are_read_from_the_store_with_their_groups_by_name():
     store = Store.open(Path("s"))
     examples = examples_frame(store.records(), store.predictions)
     assert list(examples.columns) == [
-        "dataset", "method", "variant", "budget", "seed", "key", "example", "label", "predicted", "group", "confidence",
-        "right",
+        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "key", "example",
+        "label", "predicted", "group", "confidence", "right",
     ]  # fmt: skip
     right = examples[examples.method == "rrr"].groupby(["seed", "group"])["right"].agg(["sum", "size"])
     assert right.loc[(1, "blond")].tolist() == [25, 50]

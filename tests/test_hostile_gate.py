@@ -10,7 +10,7 @@ import pytest
 from crayon_bench.store.records import digest
 from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.baseline import read_cells, to_bytes
-from crayon_bench_leaderboards.cells import cells_of
+from crayon_bench_leaderboards.cells import gate_cells
 from crayon_bench_leaderboards.check import check
 from crayon_bench_leaderboards.render.report import report_text
 from hostile import attempt, cases, mutated, mutated_value
@@ -34,7 +34,7 @@ def compare(file: Path, store: Path) -> object:
 
 
 def test_baselines_of_damaged_bytes(store, tmp_path):
-    content = to_bytes(cells_of(Store.open(store)).values())
+    content = to_bytes(gate_cells(Store.open(store)).values())
     file = tmp_path / "baseline.json"
     for rng in cases("baseline bytes", 700):
         damaged = mutated(rng, content)
@@ -46,7 +46,7 @@ def test_baselines_of_damaged_bytes(store, tmp_path):
 
 def test_baselines_with_other_values(store, tmp_path):
     """Sealed with the digest that belongs to them, as somebody would who means harm."""
-    raw = json.loads(to_bytes(cells_of(Store.open(store)).values()))
+    raw = json.loads(to_bytes(gate_cells(Store.open(store)).values()))
     file = tmp_path / "baseline.json"
     for rng in cases("baseline values", 1200):
         other = mutated_value(rng, raw)
@@ -61,7 +61,7 @@ def test_baselines_with_other_values(store, tmp_path):
 def test_predictions_of_damaged_bytes(store, tmp_path):
     """Without checksums, as earlier versions wrote them. The other seed is compared all the same, or nothing is."""
     baseline = tmp_path / "baseline.json"
-    baseline.write_bytes(to_bytes(cells_of(Store.open(store)).values()))
+    baseline.write_bytes(to_bytes(gate_cells(Store.open(store)).values()))
     for folder in store.glob("runs/*"):
         (folder / "SHA256SUMS").unlink()
     one, other = sorted(store.glob("runs/*/predictions.parquet"))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from crayon_bench.errors import (
         GuardError as GuardError,
         MetricError as MetricError,
+        StoreError as StoreError,
         TrainingError as TrainingError,
         UserError as UserError,
     )
@@ -66,9 +67,12 @@ if TYPE_CHECKING:
         predict as predict,
     )
     from crayon_bench.oracle import (
+        Bools as Bools,
         Boxes as Boxes,
         FeedbackOracle as FeedbackOracle,
+        Floats as Floats,
         Groups as Groups,
+        Ints as Ints,
         Masks as Masks,
         Patches as Patches,
         Situation as Situation,
@@ -84,7 +88,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "api": "Leaderboard Results list_datasets list_methods list_protocols load_results run",
     "dataset": "DataFile Dataset Evidence Found LoadedData Pretrained Source Split",
-    "errors": "GuardError MetricError TrainingError UserError",
+    "errors": "GuardError MetricError StoreError TrainingError UserError",
     "executor": "Answer Executor Perform answer",
     "feedback": "FeedbackKind Verdict",
     "ledger.metered": "MeteredOracle",
@@ -99,7 +103,7 @@ _ROOMS = {
     "networks.neurons": "Neurons",
     "networks.specification": "CNNSpec MLPSpec ModelSpec Recipe",
     "networks.training": "Batch Penalty cross_entropy predict",
-    "oracle": "Boxes FeedbackOracle Groups Masks Patches Situation Verdicts",
+    "oracle": "Bools Boxes FeedbackOracle Floats Groups Ints Masks Patches Situation Verdicts",
     "parameters": "Parameters",
     "plugins.hookspecs": "hookimpl",
     "seeds": "derive_seed",

@@ -20,7 +20,7 @@ from crayon_bench.parameters import validated
 from crayon_bench.store.atomic import read_json, write_file
 from crayon_bench.store.records import digest
 from crayon_bench.store.store import Store
-from crayon_bench_leaderboards.cells import Cell, Examples, Run, cells_of, without_versions
+from crayon_bench_leaderboards.cells import Cell, Examples, Run, gate_cells, without_versions
 
 FORMAT = "crayon-bench baseline"
 SCHEMA = 1
@@ -29,7 +29,7 @@ SCHEMA = 1
 def read_cells(path: Path) -> dict[str, Cell]:
     """Return the cells of a store or of a baseline file. Raises UserError."""
     if path.is_dir():
-        return cells_of(Store.open(path))
+        return gate_cells(Store.open(path))
     if not path.exists():
         raise UserError(
             f"--baseline {path}: there is no such file", "make it with crayon-bench check --update-baseline"

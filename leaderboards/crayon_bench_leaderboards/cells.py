@@ -17,6 +17,7 @@ from crayon_bench.errors import UserError
 from crayon_bench.store.atomic import read_json
 from crayon_bench.store.records import Record, Status, digest, folder_name
 from crayon_bench.store.store import Store
+from crayon_bench_leaderboards.frames import examples_frame
 
 _VERSIONS = ("version", "file")
 
@@ -101,7 +102,7 @@ def _title(record: Record) -> str:
     return record.title["method"] if budget is None else f"{record.title['method']}, budget {budget}"
 
 
-def cells_of(store: Store) -> dict[str, Cell]:
+def gate_cells(store: Store) -> dict[str, Cell]:
     """Return the cells of *store*. Of several versions of a run the one that finished last counts.
 
     A damaged record counts as a run of its cell without predictions, whatever other versions there are. If its
@@ -141,16 +142,17 @@ def _run(store: Store, record: Record) -> Run:
     if record.status is not Status.OK:
         return Run(None, None, f"{record.status.value}{f': {record.reason}' if record.reason else ''}")
     try:
-        found = store.predictions(record).to_pandas()
+        found = examples_frame([record], store.predictions)
     except UserError as error:
         return Run(None, None, error.message.removeprefix(f"run {record.folder}: "))
     groups = [(group.name, group.total) for group in record.groups]
     if not groups and found["group"].isna().all():
         groups = [("", len(found))]
-        found["group"] = 0
-    sizes = found["group"].value_counts()
-    if [sizes.get(number, 0) for number in range(len(groups))] != [total for _, total in groups]:
+        found["group"] = ""
+    sizes = found["group"].value_counts(dropna=False).to_dict()
+    if sizes != {name: total for name, total in groups if total}:
         return Run(None, None, "its predictions do not belong to its record")
+    found["group"] = found["group"].map({name: number for number, (name, _) in enumerate(groups)})
     found = found.sort_values(["group", "example"])
     examples = digest(found[["group", "example"]].to_numpy(dtype=object).tolist())
-    return Run(Examples(tuple(groups), examples), (found["label"] == found["predicted"]).to_numpy(dtype=bool))
+    return Run(Examples(tuple(groups), examples), found["right"].to_numpy(dtype=bool))

@@ -184,7 +184,7 @@ def check(
     """
     from crayon_bench.store.store import Store
     from crayon_bench_leaderboards.baseline import read_cells, write_baseline
-    from crayon_bench_leaderboards.cells import cells_of
+    from crayon_bench_leaderboards.cells import gate_cells
     from crayon_bench_leaderboards.check import check as compare
     from crayon_bench_leaderboards.render.report import conclusion, report_text
 
@@ -192,7 +192,7 @@ def check(
     full_name = _known_metric(metric)
     if margin != margin:
         raise UserError("--margin nan: expected a number from 0 to 100")
-    now = _only(cells_of(Store.open(store)), chosen, f"store {store}")
+    now = _only(gate_cells(Store.open(store)), chosen, f"store {store}")
     if update_baseline:
         if not any(run.right is not None for cell in now.values() for run in cell.runs.values()):
             raise UserError(f"store {store}: there are no runs to write", "make some with crayon-bench run")

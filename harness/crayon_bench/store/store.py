@@ -106,7 +106,7 @@ class Store:
             return
         import fcntl
 
-        with (self.path / ".in-use").open("a") as file, (self.path / ".sweeping").open("a") as sweeping:
+        with (self.path / ".in-use").open("a") as file, (self.path / ".first-in-use").open("a") as sweeping:
             if alone:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

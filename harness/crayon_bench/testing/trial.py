@@ -132,7 +132,7 @@ def first_network(method: type[Method]) -> str:
 
 @contextmanager
 def _few_collected() -> Iterator[None]:
-    # The runner collects garbage when it loads other data, which takes much longer than a trial on the tiny set.
+    # Loading other data collects garbage, which takes much longer than a trial on the tiny set.
     gc.freeze()
     try:
         yield

@@ -10,13 +10,16 @@ import numpy as np
 from pydantic import Field
 
 from crayon_bench import (
+    Bools,
     Boxes,
     Dataset,
     Evidence,
     FeedbackKind,
     FeedbackOracle,
+    Floats,
     Found,
     Groups,
+    Ints,
     Masks,
     Parameters,
     Patches,
@@ -24,7 +27,6 @@ from crayon_bench import (
     Verdict,
     Verdicts,
 )
-from crayon_bench.oracle import Bools, Floats, Ints
 from crayon_bench_plugins.annotation.answers.folder import Answers
 from crayon_bench_plugins.annotation.answers.manifest import Manifest
 from crayon_bench_plugins.annotation.answers.reading import Recorded, read_all

@@ -5,8 +5,19 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from crayon_bench import Boxes, Evidence, FeedbackKind, Groups, Masks, Patches, Verdict, Verdicts, derive_seed
-from crayon_bench.oracle import Floats, Ints
+from crayon_bench import (
+    Boxes,
+    Evidence,
+    FeedbackKind,
+    Floats,
+    Groups,
+    Ints,
+    Masks,
+    Patches,
+    Verdict,
+    Verdicts,
+    derive_seed,
+)
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle, SimulatedParameters
 
 

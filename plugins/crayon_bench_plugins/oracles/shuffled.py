@@ -5,8 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from crayon_bench import Boxes, Evidence, FeedbackKind, Groups, Masks, Patches, Verdicts, derive_seed
-from crayon_bench.oracle import Floats, Ints
+from crayon_bench import Boxes, Evidence, FeedbackKind, Floats, Groups, Ints, Masks, Patches, Verdicts, derive_seed
 from crayon_bench_plugins.oracles.simulated import SimulatedOracle, SimulatedParameters
 
 _LOOKED_AT = 64

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from crayon_bench import Evidence, FeedbackOracle, Parameters, Patches, Verdict, Verdicts, to_grid
-from crayon_bench.oracle import Floats, Ints
+from crayon_bench import Evidence, FeedbackOracle, Floats, Ints, Parameters, Patches, Verdict, Verdicts, to_grid
 
 _CHUNK = 512
 
