@@ -32,6 +32,8 @@ SWEEP = [
     "standin",
 ]
 SWEEP += ["--set", "original.epochs=20", "--set", "refine.epochs=10"]
+DEFAULT = ["--executor", "auto", "--workers", "2"]
+"""What ``run`` does on two cores without these words."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")]
 
@@ -83,7 +85,7 @@ def test_workers_killed(whole, tmp_path, chance):
 
 
 def kill_a_worker(store: Path, chance: random.Random, *, late: bool) -> None:
-    process = start(store, *EXECUTORS["processes"])
+    process = start(store, *DEFAULT)
     wait_until(lambda: process.poll() is not None or workers_of(process.pid))
     if late:
         wait_until(lambda: process.poll() is not None or list(store.glob("runs/*")))
@@ -97,7 +99,7 @@ def test_drivers_killed(whole, tmp_path, chance):
     cut = parts = 0
     for trial in range(share(40)):
         store = tmp_path / str(trial)
-        extra = EXECUTORS["processes" if trial % 2 else "serial"]
+        extra = DEFAULT if trial % 2 else EXECUTORS["serial"]
         cut += kill_the_driver(store, chance, extra, late=trial % 4 > 1)
         done = {folder: (folder / "record.json").stat().st_mtime_ns for folder in store.glob("runs/[!.]*")}
         parts += 0 < len(done) < len(whole)
@@ -112,7 +114,7 @@ def test_drivers_killed(whole, tmp_path, chance):
 def kill_the_driver(store: Path, chance: random.Random, extra: list[str], *, late: bool) -> bool:
     process = start(store, *extra)
     wait_until(lambda: process.poll() is not None or list(store.glob("runs/*" if late else "runs")))
-    time.sleep(chance.uniform(0, 1 if late else 6 if "processes" in extra else 2.5))
+    time.sleep(chance.uniform(0, 1 if late else 6 if extra is DEFAULT else 2.5))
     workers = workers_of(process.pid)
     process.kill()
     process.communicate()
