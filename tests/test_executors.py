@@ -140,6 +140,7 @@ def test_records_do_not_depend_on_the_number_of_workers(workers, serial, tmp_pat
     assert plain(content(tmp_path / "store")) == plain(serial)
 
 
+@pytest.mark.slow
 def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tmp_path):
     """Workers that would all need the same model at once; one method alone, too, which waits for its own."""
     from crayon_bench.dataset import Source
@@ -258,6 +259,7 @@ Path("code").write_text(str(code))
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_not_begun_again_by_the_workers():
     Path("script.py").write_text(f"OPTIONS = {TINY}\n{SCRIPT}")
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=300, check=False)
@@ -273,7 +275,7 @@ def test_a_script_without_a_guard_is_not_begun_again_by_the_workers():
 DEADLY = "import os, signal\nif job.base_seed == 1:\n    {}\nreturn job.fit()"
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", [pytest.param("processes", marks=slow), *ELSEWHERE[1:]])
 def test_a_worker_that_dies_fails_its_run_and_the_rest_goes_on(name, cli, tmp_path):
     file = tmp_path / "deadly.py"
     file.write_text(method("deadly", DEADLY.format("os.kill(os.getpid(), signal.SIGKILL)")))
@@ -303,6 +305,7 @@ def test_a_plugin_that_ends_its_process(end, cli, tmp_path):
     assert how in reason(Path("crayon-runs"), "deadly.s1")
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_died_once_is_carried_out_again(cli, tmp_path):
     file, flag = tmp_path / "once.py", tmp_path / "flag"
     body = f"import os, pathlib\nflag = pathlib.Path({str(flag)!r})\nif not flag.exists():\n    flag.touch()\n    os._exit(1)"
@@ -313,6 +316,7 @@ def test_a_run_whose_worker_died_once_is_carried_out_again(cli, tmp_path):
     assert log.read_text().startswith("Carried out again")
 
 
+@pytest.mark.slow
 def test_a_worker_whose_run_failed_leaves_nothing_to_the_next(cli, tmp_path):
     """One worker: what a failed plugin did to its process is gone with the process."""
     file = tmp_path / "messy.py"
@@ -363,7 +367,7 @@ def begin(store: Path, name: str, *more: str, group: bool = False) -> subprocess
     return BEGUN[-1]
 
 
-CTRL_C = [("serial", False), ("processes", True)]
+CTRL_C = [("serial", False)]
 CTRL_C += [
     pytest.param(name, group, marks=(*MARKS.get(name, ()), slow))
     for name in EXECUTORS

@@ -253,6 +253,7 @@ def test_a_plugin_that_changes_what_is_everybodys_is_named_in_its_record(what, c
     assert warnings["rrr"] == {}
 
 
+@pytest.mark.slow
 def test_what_a_method_draws_does_not_depend_on_what_its_process_did_before(process, cli, tmp_path):
     """The first run of a process imports things that draw when they are imported."""
     file = tmp_path / "draws.py"

@@ -60,6 +60,7 @@ def test_help_and_list_answer_quickly():
         assert min(times) < 0.4
 
 
+@pytest.mark.slow
 def test_a_third_partys_method_is_listed_run_and_ranked(third_party, process):
     body = "job.oracle.boxes(range(3))\nreturn job.fit()"
     source = method("maskless", body, extra="asks = (FeedbackKind.BOX,)", title="Mask less")
@@ -89,6 +90,7 @@ RAISES = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_is_a_row_with_its_error_and_the_rest_works(third_party, process):
     modules = {f"{module}.py": source for module, source, _ in BROKEN.values() if source is not None}
     lines = [f"{name} = {module}:Mine" for name, (module, _, _) in BROKEN.items()]
@@ -107,6 +109,7 @@ def test_a_broken_plugin_is_a_row_with_its_error_and_the_rest_works(third_party,
         assert message in said
 
 
+@pytest.mark.slow
 def test_a_plugin_that_raises_on_import_is_found_by_load_and_guarded(third_party, process):
     modules = {f"bad{number}.py": source for number, source in enumerate(RAISES.values())}
     lines = [f"{name} = bad{number}:Mine" for number, name in enumerate(RAISES)]

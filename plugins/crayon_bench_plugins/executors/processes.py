@@ -45,7 +45,7 @@ class ProcessesExecutor(Executor):
         threads = max((int(request.coordinates["protocol"]["threads"]) for request in requests), default=1)
         gpus, cpus = _gpus(requests), _cpus()
         if self.workers is None:
-            self.workers = max(1, min(len(gpus) or cpus, cpus // threads, _room()))
+            self.workers = max(1, min(len(gpus), cpus, _room()) if gpus else min(cpus // threads, _room()))
         elif not gpus and self.workers * threads > max(cpus, threads):
             much = f"{self.workers} × {threads} threads are more than the {cpus} CPUs here; runs will be slow"
             print(f"Warning: --workers {self.workers}: {much}", file=sys.stderr)
