@@ -151,6 +151,8 @@ MISTAKES = [
     ({"device": "gpu"}, ["--device", "gpu"]),
     ({"seeds": "x"}, ["--seeds", "x"]),
     ({"seeds": 0}, ["--seeds", "0"]),
+    ({"seeds": 1.5}, ["--seeds", "1.5"]),
+    ({"budget": 0.1}, ["--budget", "0.1"]),
     ({"budget": "many"}, ["--budget", "many"]),
     ({"executor": "serail"}, ["--executor", "serail"]),
     ({"workers": 0}, ["--workers", "0"]),
