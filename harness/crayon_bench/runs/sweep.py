@@ -77,10 +77,9 @@ class Performer:
     def stopped(self, request: RunRequest) -> None:
         """See :class:`crayon_bench.executor.Perform`."""
         store = Store(Path(self.store))
-        with store.claimed(request.key, wait=False) as mine:  # another sweep may have it in hand
-            known = store.find(request.coordinates, request.key)
-            if mine and (known is None or known.status is not Status.INTERRUPTED):
-                save_interrupted(Run(replace(request, device="cpu")), store)
+        known = store.find(request.coordinates, request.key)
+        if known is None or known.status is not Status.INTERRUPTED:
+            save_interrupted(Run(replace(request, device="cpu")), store)
 
     def _note(self, request: RunRequest, away: bool = True) -> Path | None:
         """Return the file in which a worker says that it is ended for a limit; None in the user's own process."""

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from pydantic import ValidationError
 
 from crayon_bench.errors import StoreError, UserError, one_line
@@ -125,26 +125,19 @@ class Store:
             yield first
 
     @contextmanager
-    def claimed(self, key: str, *, wait: bool = True) -> Iterator[bool]:
-        """Have the run *key* to oneself: of two sweeps, the second waits here until the first is done with it.
-
-        Give whether one has it; without *wait*, another may.
-        """
+    def claimed(self, key: str) -> Iterator[None]:
+        """Have the run *key* to oneself: of two sweeps, the second waits here until the first is done with it."""
         folder = self.path / _CLAIMS
         try:
             folder.mkdir(exist_ok=True)
             claim = FileLock(folder / key[:24])
-            claim.acquire(blocking=wait)
-            mine = True
-        except Timeout:
-            mine = False
+            claim.acquire()
         except OSError as error:
             raise StoreError(f"store {self.path}: cannot be written: {error.strerror or error}") from None
         try:
-            yield mine
+            yield
         finally:
-            if mine:
-                claim.release()
+            claim.release()
 
     def stamp(self, coordinates: dict[str, object], key: str) -> str:
         """Return what changes whenever the record of *key* is written; empty while there is none."""
