@@ -383,6 +383,9 @@ def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
     process = begin(store, name, group=True)
     made = ["original.s0"] if name == "serial" else ["original.s0", "original.s1"]  # several workers begin with these
     wait_until(lambda: len(list(store.glob("runs/*.original.*"))) == len(made) or process.poll() is not None)
+    if name != "serial":  # a job of a queue takes seconds to begin, and one that has not begun leaves no record
+        events = lambda: [file.read_bytes() for file in store.glob(".sweep.*/*.jsonl")]  # noqa: E731
+        wait_until(lambda: any(b'"refine"' in text for text in events()) or process.poll() is not None)
     time.sleep(1.5)
     workers = workers_of(process.pid)
     os.killpg(process.pid, signal.SIGINT) if group else process.send_signal(signal.SIGINT)
