@@ -457,7 +457,7 @@ def test_a_worker_that_does_not_end_is_ended_and_replaced(case, cli, tmp_path):
     file = tmp_path / "hangs.py"
     file.write_text("import crayon_bench.runs.limits\ncrayon_bench.runs.limits.GRACE = 0.5\n" + method("hangs", body))
     # Enough for the data to be read on a busy machine: the limit is to be passed in the plugin.
-    run = [*RUN, "--methods", "hangs", "--seeds", "1", "--plugin", file, *TINY, "--time-limit", "6"]
+    run = [*RUN, "--methods", "hangs", "--seeds", "1", "--plugin", file, *TINY, "--time-limit", "15"]
     result = cli(*run, "--executor", "processes", "--workers", "1")
     assert result.code == 1, result.err
     assert statuses(Path("crayon-runs")) == {"hangs.s0": "failed"}
