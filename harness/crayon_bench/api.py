@@ -325,18 +325,10 @@ class Leaderboard:
         from crayon_bench.store.atomic import write_file
 
         path = Path(path)
-        forms = {
-            ".csv": "csv",
-            ".html": "html",
-            ".json": "json",
-            ".md": "markdown",
-            ".tex": "latex",
-            ".txt": "terminal",
-        }
-        if path.suffix.lower() not in forms:
-            raise UserError(f"{path}: expected a file name that ends with {', '.join(forms)}")
+        if path.suffix.lower() not in _FORMS:
+            raise UserError(f"{path}: expected a file name that ends with {', '.join(_FORMS)}")
         try:
-            write_file(path, self._as(forms[path.suffix.lower()]).encode())
+            write_file(path, self._as(_FORMS[path.suffix.lower()]).encode())
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
         return path
@@ -347,6 +339,7 @@ class Leaderboard:
         return text_of(self.tables, form)
 
 
+_FORMS = {".csv": "csv", ".html": "html", ".json": "json", ".md": "markdown", ".tex": "latex", ".txt": "terminal"}
 _COLUMNS = ("dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "status")
 
 
