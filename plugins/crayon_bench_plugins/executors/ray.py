@@ -145,11 +145,12 @@ def _stop(running: dict[Any, RunRequest], perform: Perform) -> None:
     import ray
     from ray import exceptions
 
+    left = list(running)
     for force in (False, True):
-        for reference in running:
+        for reference in left:
             with suppress(exceptions.RayError, ValueError):
                 ray.cancel(reference, force=force)  # raises KeyboardInterrupt in the worker, or kills it
-        if running:
-            ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE)
+        if left:  # who has ended is not killed: Ray aborts where a task that it has given up is answered after all
+            _, left = ray.wait(left, num_returns=len(left), timeout=_PATIENCE)
     for request in running.values():
         perform.stopped(request)
