@@ -4,9 +4,9 @@ A neuron is a channel k of the last feature map A. Its activation on an image is
 around the cell where that maximum lies, on the images that activate it most (CRAYON paper, §3.3). Memory: the k + 1
 strongest images of each channel so far, and the pooled features.
 
-An activation with a ceiling, such as ReLU6, reaches it on many images, and in many cells of one. Which of them are shown
-must not follow from the order of files: of equal maxima the higher mean GAP(A) comes first, and of equal cells the one
-nearest to their centre is taken. How many patches such a choice was made for is counted.
+An activation with a ceiling, such as ReLU6, reaches it on many images, and in many cells of one. Which of them are
+shown must not follow from the order of files: of equal maxima the higher mean comes first, and of equal cells the
+one nearest to their centre is taken. How many patches such a choice was made for is counted.
 """
 
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ def _peaks(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     H, W = A.shape[-2:]
     peak = A.amax((-2, -1))
-    at = A == peak[..., None, None]
+    at = peak[..., None, None] == A
     number = at.sum((-2, -1))
     row = torch.arange(H, device=A.device)[:, None].expand(H, W)
     column = torch.arange(W, device=A.device).expand(H, W)
