@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crayon_bench.data.files import FileReport
     from crayon_bench.data.located import Located
-    from crayon_bench.dataset import Dataset, Found, LoadedData
+    from crayon_bench.dataset import Dataset, Found
 
 
 @click.group()
@@ -85,18 +85,20 @@ def import_data(
 @data.command()
 @click.argument("name")
 @data_root_option
+@set_option
 @plugin_option
-def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> int:
+def verify(name: str, data_root: Path | None, sets: tuple[str, ...], plugin_files: tuple[Path, ...]) -> int:
     """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs.
 
-    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it.
+    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it, --set dataset.PARAMETER
+    included.
     """
     from crayon_bench.data.files import inspect
 
     located = _located(name, data_root, plugin_files)
     dataset, root = located.dataset, located.root
     if dataset.takes_path:
-        return _read_all(located)
+        return _read_all(located, _data_parameters(sets))
     reports = inspect(dataset, root)
     if not reports:
         raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
@@ -111,15 +113,16 @@ def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) ->
     return 0 if all(report.verified for report in reports) and not doubts else 1
 
 
-def _read_all(located: "Located") -> int:
+def _read_all(located: "Located", values: "Mapping[str, Any]") -> int:
     from crayon_bench.dataset import Source
 
     found = located.dataset.find(located.root, Source.REAL, strict=False)
-    data = _loaded(located.dataset, found, {})
+    dataset = _with_parameters(located.dataset, found, values)
+    data = dataset.load(found)
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
     click.echo(f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}")
-    for note in found.notes:
+    for note in dataset.notes(found):
         click.echo(f"    {note}")
     for why in dict.fromkeys(found.unable.values()):
         click.echo(f"    {why}")
@@ -232,6 +235,12 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
     show_default=True,
     help="Images of a group (or class) and split.",
 )
+@click.option(
+    "--evidence/--no-evidence",
+    default=True,
+    show_default=True,
+    help="Outline masks (yellow) and boxes (cyan) of training images.",
+)
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @data_root_option
 @set_option
@@ -240,6 +249,7 @@ def show(
     name: str,
     output: Path,
     per_class: int,
+    evidence: bool,
     source: str,
     data_root: Path | None,
     sets: tuple[str, ...],
@@ -247,33 +257,42 @@ def show(
 ) -> None:
     """Draw a contact sheet of data set NAME: the first images of each group, training left, test right.
 
+    Masks and boxes are drawn over the training images: look whether they lie where the truth is.
     Where there are more than eight groups, rows are classes. Parameters are those of the default protocol.
     """
     from crayon_bench.data.contact_sheet import draw
     from crayon_bench.dataset import Source
-    from crayon_bench.runs.protocol import parse_set, parse_value
     from crayon_bench.store.atomic import write_file
 
     located = _located(name, data_root, plugin_files)
+    found = located.dataset.find(located.root, Source(source), strict=located.strict)
+    title = found.title or located.dataset.title
+    dataset = _with_parameters(located.dataset, found, _data_parameters(sets))
+    sheet = draw(title, found, dataset.load(found), per_class, evidence=evidence)
+    try:
+        write_file(output, sheet)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    for note in dataset.notes(found):
+        click.echo(f"    {note}")
+
+
+def _data_parameters(sets: tuple[str, ...]) -> dict[str, Any]:
+    """Return what ``--set`` says of the data set's parameters. Raises UserError for anything else."""
+    from crayon_bench.runs.protocol import parse_set, parse_value
+
     values = {}
     for key, value in map(parse_set, sets):
         section, _, parameter = key.partition(".")
         if section != "dataset":
             raise UserError(f"--set {key}={value}: only dataset.PARAMETER changes what is shown")
         values[parameter] = parse_value(value)
-    dataset = located.dataset
-    found = dataset.find(located.root, Source(source), strict=located.strict)
-    title = found.title or dataset.title
-    sheet = draw(title, found, _loaded(dataset, found, values), per_class)
-    try:
-        write_file(output, sheet)
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    return values
 
 
-def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "LoadedData":
-    """Load with the default protocol's parameters, changed by *values*."""
+def _with_parameters(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "Dataset":
+    """Return the data set with the default protocol's parameters, changed by *values*."""
     from crayon_bench.parameters import validated
     from crayon_bench.runs.protocol import default_protocol, load_protocol
 
@@ -281,7 +300,7 @@ def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]
     folder = dataset.protocols()
     if folder is not None and (file := folder / f"{default_protocol(dataset, found)}.toml").is_file():
         table = dict(load_protocol(file).dataset_parameters)
-    return dataset(validated(dataset.Parameters, {**table, **values}, "dataset")).load(found)
+    return dataset(validated(dataset.Parameters, {**table, **values}, "dataset"))
 
 
 def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> "Located":
