@@ -333,6 +333,23 @@ def test_people_and_models_see_the_same_upright_image_and_notes_stand_under_tabl
     assert " ".join(result.out.split()).count("8 of 8 images were turned upright") == 1
 
 
+@pytest.mark.parametrize("exif", ["apply", "ignore"])
+def test_the_code_on_a_models_card_reads_an_image_as_the_model_saw_it(cli, tmp_path, monkeypatch, exif):
+    root = fill(tmp_path / "photos", lambda n: stored(scene(WIDE, WIDE), 3))
+    store, weights = tmp_path / "s", tmp_path / "m.safetensors"
+    sets = ["--set", "dataset.size=32", "--set", f"dataset.exif={exif}", "--keep-models", "--quiet"]
+    arguments = ["--dataset", f"folder:{root}", "--protocol", "quick", *ONCE, "--seeds", "1", "--store", store]
+    assert cli("run", *arguments, *sets, "--methods", "train-more").code == 0
+    (run,) = [path.name for path in store.glob("runs/*") if "train-more" in path.name]
+    assert cli("runs", "export", run, "--store", store, "--output", weights).code == 0
+    code = re.search(r"```python\n(.*?)```", weights.with_suffix(".md").read_text(encoding="utf-8"), re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    Path("image.png").write_bytes((root / "test0.png").read_bytes())
+    known: dict[str, object] = {"print": lambda text: None}
+    exec(code, known)
+    assert np.array_equal(known["pixels"].numpy(), load(root, exif=exif).test.images[0])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # depth
 
