@@ -14,7 +14,7 @@ from crayon_bench.store.records import NUMERICS, setting_of
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 FILES = sorted([*PUBLISHED.glob("table*.json"), *PUBLISHED.glob("curve*.json")])
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
-MADE_WITH_NUMERICS = dict.fromkeys((file.stem for file in FILES), 2)
+MADE_WITH_NUMERICS = {**dict.fromkeys((file.stem for file in FILES), 2), "table1-celeba-half": 3}
 """Of the core that made each table. Whoever makes one anew writes here with which: older tables stay what they are."""
 STANDINS = {"table1-standin-celeba": "celeba", "table1-standin-waterbirds": "waterbirds"}
 
