@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,13 +40,14 @@ def save(
     environment: dict | None = None,
     budget: dict | None = None,
     no_groups: bool = False,
+    dataset: str = "faces",
 ) -> None:
     """Save a run whose predictions are right as often as *right* says of each group, or as its bits say."""
     groups = groups or GROUPS
     coordinates = {
         "schema": 1,
         "numerics": numerics,
-        "dataset": {"name": "faces", "version": version, "source": "standin", "content": "c", "parameters": {}},
+        "dataset": {"name": dataset, "version": version, "source": "standin", "content": "c", "parameters": {}},
         "protocol": {"name": "quick", "threads": 1},
         "oracle": {"name": "simulated", "version": version, "parameters": {}},
         "method": {"name": method, "version": version, "parameters": parameters or {"lambda": 1}, "recipe": None},
@@ -295,6 +297,89 @@ def test_seeds_are_paired_where_they_are_common(cli):
     assert "unpaired: 5 seeds then, 2 others now" in allowed.out
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# near 0, nothing can fall
+
+
+def at_floor(store: str, black: float, blond: float, seeds: int = 3) -> None:
+    for seed in range(seeds):
+        save(store, seed=seed, right={"black": black, "blond": blond})
+
+
+def test_a_collapse_beside_a_worst_group_at_0_has_regressed(cli):
+    """From 66.7 to 6.7 % accuracy, with a worst group that had been at 0 and cannot fall."""
+    at_floor("old", 1.0, 0.0)
+    at_floor("new", 0.1, 0.0)
+    result = gate(cli)
+    assert result.code == 1
+    assert "RRR: regressed: MA and Acc fell by more than the margin; WGA was 0.00 and cannot fall" in result.out
+    assert "Acc 66.67 then, 6.67 now: -60.00" in result.out
+    assert "could have been seen" not in result.out
+    [cell] = cells(gate(cli, "--format", "json"))
+    assert cell["verdict"] == "regressed" and cell["measured"]["smallest"] is None
+    assert {other["metric"]: other["fell"] for other in cell["measured"]["others"]} == {
+        "group_mean_accuracy": True, "sample_accuracy": True,
+    }  # fmt: skip
+    suite = ElementTree.fromstring(gate(cli, "--format", "junit").out)
+    assert (suite.get("failures"), suite.get("errors")) == ("1", "0")
+    assert "✗ regressed: MA and Acc fell" in gate(cli, "--format", "markdown").out
+
+
+def test_a_score_near_0_that_did_not_fall_is_undecided_and_not_green(cli):
+    at_floor("old", 0.9, 0.0)
+    at_floor("new", 0.9, 0.0)
+    result = gate(cli)
+    assert result.code == 2
+    assert "RRR: undecided: WGA was 0.00 and cannot fall by more than the margin" in result.out
+    assert result.out.rstrip().splitlines()[-1].startswith("UNDECIDED")
+    assert "could have been seen" not in result.out
+    suite = ElementTree.fromstring(gate(cli, "--format", "junit").out)
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    markdown = gate(cli, "--format", "markdown").out
+    assert "? undecided: WGA was 0.00" in markdown and "| nothing " in markdown
+    assert gate(cli, "--metric", "ma").code == 0  # another metric can be held
+    # Above the margin, and still less than the smallest drop that could be seen: 2 points and one of 50 examples.
+    at_floor("low", 0.9, 0.04)
+    shown = gate(cli, store="low", baseline="low").out
+    assert "undecided: WGA was 4.00, too near to 0 for a fall to be seen" in shown
+    at_floor("high", 0.9, 0.06)
+    assert gate(cli, store="high", baseline="high").code == 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 1.0])
+def test_no_drop_is_said_to_be_seen_of_a_score_that_is_smaller(cli, share):
+    random = np.random.default_rng(int(100 * share))
+    for store in ("old", "new"):
+        for seed in range(2):
+            save(store, seed=seed, right=random.random(150) < share)
+    for metric in ("wga", "ma", "acc"):
+        [cell] = cells(gate(cli, "--format", "json", "--metric", metric))
+        smallest = cell["measured"]["smallest"]
+        assert smallest is None or smallest < cell["measured"]["old"]
+
+
+def test_the_metric_is_that_of_the_data_sets_board(cli):
+    """DecoyMNIST's worst of a hundred groups is at 0 by chance; its board has accuracy."""
+    for store, share in (("old", 0.8), ("new", 0.1)):
+        for seed in range(3):
+            save(store, seed=seed, right={"black": share, "blond": 0.0}, dataset="decoymnist")
+            save(store, seed=seed, right={"black": 0.9, "blond": 0.9}, dataset="celeba")
+    found = {cell["dataset"]: cell for cell in cells(gate(cli, "--format", "json"))}
+    assert found["decoymnist"]["measured"]["metric"] == "sample_accuracy"
+    assert found["celeba"]["measured"]["metric"] == "worst_group_accuracy"
+    result = gate(cli)
+    assert result.code == 1
+    assert "points of worst_group_accuracy (WGA), sample_accuracy (Acc))" in result.out
+
+
+def test_another_metric_that_fell_is_said_although_the_verdict_is_of_the_first(cli):
+    at_floor("old", 1.0, 0.3)
+    at_floor("new", 0.75, 0.3)
+    result = gate(cli)
+    assert result.code == 0
+    assert re.search(r"Acc 76.67 then, 60.00 now: -16.67, .*: fell by more than the margin", result.out)
+
+
 def test_an_empty_group_is_not_measured(cli):
     fill("old", groups={"black": 10, "blond": 0})
     fill("new", groups={"black": 10, "blond": 0})
@@ -311,9 +396,11 @@ def test_without_groups_accuracy_is_compared_and_nothing_else_is_lost(cli):
             save(store, seed=seed)
     assert make(cli).err == "baseline.json: 6 runs\n"
     for baseline in ("old", "baseline.json"):
-        bare, other = cells(gate(cli, "--format", "json", baseline=baseline))
+        bare, other = cells(gate(cli, "--metric", "wga", "--format", "json", baseline=baseline))
         assert (bare["verdict"], bare["reason"]) == ("not measured", "there are no groups; --metric acc needs none")
         assert other["verdict"] == "holds"
+        bare, other = cells(gate(cli, "--format", "json", baseline=baseline))
+        assert [cell["measured"]["metric"] for cell in (bare, other)] == ["sample_accuracy", "worst_group_accuracy"]
         result = gate(cli, "--metric", "acc", baseline=baseline)
         assert result.code == 1 and "90.00 then, 50.00 now" in result.out
         assert result.out.count("worst group now") == 1  # the other data's
@@ -333,7 +420,7 @@ def test_every_format_says_the_same(cli, tmp_path):
     assert r"A\|B\<I\>" in markdown.out
     assert "Not in the baseline: faces: FRESH" in markdown.out
     found = json.loads(gate(cli, "--format", "json").out)
-    assert (found["exit_code"], found["metric"], found["margin"]) == (1, "worst_group_accuracy", 2.0)
+    assert (found["exit_code"], found["metric"], found["margin"]) == (1, None, 2.0)
     assert {c["method"]: c["verdict"] for c in found["cells"]} == {
         "held": "holds", "fallen": "regressed", "odd": "holds", "gone": "not comparable",
     }  # fmt: skip

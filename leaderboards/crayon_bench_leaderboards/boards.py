@@ -123,6 +123,17 @@ def load_reference(name: str) -> Reference:
     return read_model(_HERE / "reference" / f"{name}.toml", Reference, "reference")
 
 
+def board_of(dataset: str) -> Board | None:
+    """Return the first built-in board that has *dataset*; None if none has."""
+    return next((board for board in map(load_board, board_names()) if dataset in board.datasets), None)
+
+
+def default_metric(dataset: str) -> str:
+    """Return the metric by which methods on *dataset* are judged first: worst-group accuracy, or its board's first."""
+    names = board.metric_names() if (board := board_of(dataset)) else ["worst_group_accuracy"]
+    return "worst_group_accuracy" if "worst_group_accuracy" in names else names[0]
+
+
 def boards_for(records: Sequence[Record]) -> list[Board]:
     """Return the boards on which *records* belong; data sets that are on none get a board of their own."""
     present = list(dict.fromkeys(record.dataset for record in records))

@@ -7,8 +7,12 @@ from enum import StrEnum
 import numpy as np
 
 from crayon_bench.store.records import differences
+from crayon_bench_leaderboards.boards import SHORT, default_metric
 from crayon_bench_leaderboards.cells import Cell, Examples, Run, without_versions
-from crayon_bench_leaderboards.statistics import METRICS, Bits, Interval, bootstrap_difference, group_accuracies
+from crayon_bench_leaderboards.statistics import METRICS, Bits, Interval, bootstrap_differences, group_accuracies
+
+ACCURACY = "sample_accuracy"
+"""The metric that needs no groups."""
 
 
 class Verdict(StrEnum):
@@ -32,19 +36,36 @@ class WorstGroup:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A metric's mean over seeds then and now, and how sure the difference is. fell: surely by more than the margin."""
+
+    metric: str
+    old: float
+    new: float
+    difference: Interval
+    fell: bool
+
+
+@dataclass(frozen=True)
 class Measured:
-    """What was measured of a cell: the metric's mean over seeds then and now, and how sure the difference is."""
+    """What was measured of a cell. The verdict is of *metric*: its mean over seeds then and now, and the difference."""
 
     seeds_old: list[int]
     seeds_new: list[int]
     paired: bool
+    metric: str
     old: float
     new: float
     difference: Interval
     worst_group: WorstGroup | None
     """None where there are no groups."""
-    smallest: float
-    """The smallest drop that an interval as wide as this one could have shown to be more than the margin."""
+    smallest: float | None
+    """The smallest drop that an interval as wide as this one could have shown to be more than the margin.
+
+    None: the score was not above it, so that no drop could have been seen.
+    """
+    others: list[Score] = field(default_factory=list)
+    """The other metrics that follow from the predictions."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +90,12 @@ class Comparison:
 
 @dataclass
 class Report:
-    """All cells of the baseline. added: cells that it does not have. versions: what has changed since it was made."""
+    """All cells of the baseline. added: cells that it does not have. versions: what has changed since it was made.
 
-    metric: str
+    metric: None, if each cell is judged by the metric of its data set.
+    """
+
+    metric: str | None
     margin: float
     comparisons: list[Comparison] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
@@ -89,9 +113,12 @@ class Report:
 
 
 def check(
-    baseline: Mapping[str, Cell], now: Mapping[str, Cell], metric: str, margin: float, *, any_seeds: bool = False
+    baseline: Mapping[str, Cell], now: Mapping[str, Cell], metric: str | None, margin: float, *, any_seeds: bool = False
 ) -> Report:
-    """Compare the cells of *baseline* with those of *now*. margin: percentage points that a score may lose."""
+    """Compare the cells of *baseline* with those of *now*. margin: percentage points that a score may lose.
+
+    metric: its full name. None: that of the data set's board, or worst-group accuracy; accuracy without groups.
+    """
     report = Report(metric, margin)
     known = {key: cell for key, cell in baseline.items() if _measured(cell) or _damaged(cell)}
     for key, cell in sorted(known.items(), key=lambda item: (item[1].dataset, item[1].method, item[0])):
@@ -130,7 +157,7 @@ def _compare(old: Cell, new: Cell | None, now: Mapping[str, Cell], report: Repor
             verdict, reason = Verdict.NOT_MEASURED, broken[0]
         else:
             chosen = ({s: before[s] for s in (common if paired else before)}, {s: after[s] for s in wanted})
-            verdict, reason, measured = _measure(*chosen, report, paired)
+            verdict, reason, measured = _measure(*chosen, report, paired, old.dataset)
     coordinates = old.coordinates
     return Comparison(
         dataset=old.dataset,
@@ -172,48 +199,84 @@ def _short(value: object) -> str:
 
 
 def _measure(
-    before: Mapping[int, Run], after: Mapping[int, Run], report: Report, paired: bool
+    before: Mapping[int, Run], after: Mapping[int, Run], report: Report, paired: bool, dataset: str
 ) -> tuple[Verdict, str | None, Measured | None]:
     every = [run.tests for run in (*before.values(), *after.values()) if run.tests is not None]
     tests = every[0]
     if any(other != tests for other in every):
         return Verdict.NOT_MEASURED, "the test examples are not the same", None
-    if not tests.grouped and report.metric != "sample_accuracy":
+    metric = report.metric or (default_metric(dataset) if tests.grouped else ACCURACY)
+    if not tests.grouped and metric != ACCURACY:
         return Verdict.NOT_MEASURED, "there are no groups; --metric acc needs none", None
     if empty := [name for name, size in tests.groups if not size]:
         return Verdict.NOT_MEASURED, f"no test examples in group '{empty[0]}'", None
     if not paired and min(len(before), len(after)) < 2:
         return Verdict.NOT_MEASURED, "without common seeds, each side needs two or more", None
     old, new = _bits(before), _bits(after)
-    difference = bootstrap_difference(old, new, tests.sizes, report.metric, paired=paired)
+    scores = _scores(old, new, tests, report.margin, paired)
+    mine = scores.pop(metric)
     worst = _worst_group(old, new, tests) if tests.grouped else None
-    score_old, score_new = (
-        float(METRICS[report.metric](group_accuracies(right, tests.sizes), tests.sizes).mean()) for right in (old, new)
-    )
-    step = 100 / (worst.total if worst and report.metric == "worst_group_accuracy" else old.shape[1])
+    step = 100 / (worst.total if worst and metric == "worst_group_accuracy" else old.shape[1])
+    smallest = report.margin + max(mine.difference.high - mine.difference.estimate, step)
+    at_floor = mine.old <= smallest + _SLACK
     measured = Measured(
         seeds_old=list(before),
         seeds_new=list(after),
         paired=paired,
-        old=score_old,
-        new=score_new,
-        difference=difference,
+        metric=metric,
+        old=mine.old,
+        new=mine.new,
+        difference=mine.difference,
         worst_group=worst,
-        smallest=report.margin + max(difference.high - difference.estimate, step),
+        smallest=None if at_floor else smallest,
+        others=list(scores.values()),
     )
-    return _judge(difference, report.margin), None, measured
+    verdict = _judge(mine.difference, report.margin)
+    if at_floor and verdict is not Verdict.REGRESSED:
+        return *_at_floor(mine, measured.others, report.margin), measured
+    return verdict, None, measured
+
+
+def _scores(old: Bits, new: Bits, tests: Examples, margin: float, paired: bool) -> dict[str, Score]:
+    names = list(METRICS) if tests.grouped else [ACCURACY]
+    differences = bootstrap_differences(old, new, tests.sizes, names, paired=paired)
+    then, now = (group_accuracies(bits, tests.sizes) for bits in (old, new))
+    return {
+        name: Score(
+            name,
+            float(METRICS[name](then, tests.sizes).mean()),
+            float(METRICS[name](now, tests.sizes).mean()),
+            difference,
+            _judge(difference, margin) is Verdict.REGRESSED,
+        )
+        for name, difference in differences.items()
+    }
+
+
+def _at_floor(score: Score, others: list[Score], margin: float) -> tuple[Verdict, str]:
+    """Judge a cell whose score is so low that a fall of it could not be seen: by the other metrics it can only fail."""
+    short = SHORT[score.metric]
+    if score.old <= margin + _SLACK:
+        why = f"{short} was {score.old:.2f} and cannot fall by more than the margin"
+    else:
+        why = f"{short} was {score.old:.2f}, too near to 0 for a fall to be seen"
+    if fallen := [SHORT[other.metric] for other in others if other.fell]:
+        return Verdict.REGRESSED, f"{' and '.join(fallen)} fell by more than the margin; {why}"
+    return Verdict.UNDECIDED, why
 
 
 def _bits(runs: Mapping[int, Run]) -> Bits:
     return np.stack([run.right for run in runs.values() if run.right is not None])
 
 
+_SLACK = 1e-9
+"""Both sides are sums of fractions: what is equal to the margin on paper may differ from it in the last bit."""
+
+
 def _judge(difference: Interval, margin: float) -> Verdict:
-    # Both ends are sums of fractions: what is equal to the margin on paper may differ from it in the last bit.
-    slack = 1e-9
-    if difference.high < -margin - slack:
+    if difference.high < -margin - _SLACK:
         return Verdict.REGRESSED
-    return Verdict.HOLDS if difference.low >= -margin - slack else Verdict.UNDECIDED
+    return Verdict.HOLDS if difference.low >= -margin - _SLACK else Verdict.UNDECIDED
 
 
 def _worst_group(old: Bits, new: Bits, tests: Examples) -> WorstGroup:

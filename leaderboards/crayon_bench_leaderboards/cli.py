@@ -138,10 +138,9 @@ def _write(path: Path, content: bytes, option: str) -> None:
 @store_option
 @click.option(
     "--metric",
-    default="worst_group_accuracy",
-    show_default=True,
     metavar="NAME",
-    help="worst_group_accuracy (wga), group_mean_accuracy (ma) or sample_accuracy (acc).",
+    help="worst_group_accuracy (wga), group_mean_accuracy (ma) or sample_accuracy (acc). Default: that of the data"
+    " set's board, or wga; acc where there are no groups.",
 )
 @click.option(
     "--margin",
@@ -165,7 +164,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
 def check(
     baseline: Path,
     store: Path,
-    metric: str,
+    metric: str | None,
     margin: float,
     methods: str | None,
     any_seeds: bool,
@@ -177,10 +176,11 @@ def check(
 
     Compared are equal cells: same data, method, parameters, recipe, oracle and protocol, whatever versions of
     crayon-bench and its plugins ran them. A cell has regressed if the whole 95 % interval of (now − then), over seeds
-    and test examples, lies below −margin; it is undecided if the interval straddles −margin.
+    and test examples, lies below −margin; it is undecided if the interval straddles −margin. A score that was so low
+    that no drop could have been seen is undecided too; there, the cell has regressed if another metric has.
 
-    Exit codes: 0 all cells of the baseline hold, 1 one regressed, 2 one could not be measured or decided (and for a
-    mistake in the command), 3 nothing could be compared.
+    Exit codes: 0 all cells of the baseline hold, 1 one regressed, 2 one is undecided or could not be measured (and for
+    a mistake in the command), 3 nothing could be compared.
     """
     from crayon_bench.store.store import Store
     from crayon_bench_leaderboards.baseline import read_cells, write_baseline
@@ -189,7 +189,7 @@ def check(
     from crayon_bench_leaderboards.render.report import conclusion, report_text
 
     chosen = None if methods is None else split_names(methods, "--methods")
-    full_name = _known_metric(metric)
+    full_name = None if metric is None else _known_metric(metric)
     if margin != margin:
         raise UserError("--margin nan: expected a number from 0 to 100")
     now = _only(gate_cells(Store.open(store)), chosen, f"store {store}")
