@@ -41,6 +41,7 @@ def save(
     budget: dict | None = None,
     no_groups: bool = False,
     dataset: str = "faces",
+    more: dict | None = None,
 ) -> None:
     """Save a run whose predictions are right as often as *right* says of each group, or as its bits say."""
     groups = groups or GROUPS
@@ -53,6 +54,7 @@ def save(
         "method": {"name": method, "version": version, "parameters": parameters or {"lambda": 1}, "recipe": None},
         "budget": budget,
         "seed": seed,
+        **(more or {}),
     }
     of = np.repeat(np.arange(len(groups)), list(groups.values()))
     if not isinstance(right, np.ndarray):
@@ -433,6 +435,79 @@ def test_every_format_says_the_same(cli, tmp_path):
     assert written.code == 1
     assert target.read_text() == gate(cli, "--format", "junit").out
     assert "REGRESSED" in written.err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what may differ
+
+
+WEIGHTS = {"weights": {"source": "file", "sha256": "ab" * 32, "scaling": "none"}}
+
+
+def test_what_is_allowed_to_differ_is_compared_and_named(cli):
+    fill("old", more={"weights": None})
+    fill("new", 0.5, more=WEIGHTS, parameters={"lambda": 7})
+    refused = gate(cli)
+    assert refused.code == 3
+    assert "may it differ? --allow" in refused.out
+    assert gate(cli, "--allow", "weights").code == 3  # the parameter differs as well
+    result = gate(cli, "--allow", "weights,method.parameters")
+    assert result.code == 1
+    assert "regressed; differs: method.parameters.lambda 1 → 7, weights.source – → file" in result.out
+    assert "allowed to differ: weights, method.parameters)" in result.out.splitlines()[-1]
+    assert "Changed since the baseline" not in result.out
+    fill("good", 0.8, more=WEIGHTS, parameters={"lambda": 7})
+    make(cli)
+    for baseline in ("old", "baseline.json"):
+        held = gate(cli, "--allow", "weights,method.parameters.lambda", store="good", baseline=baseline)
+        assert held.code == 0 and "method.parameters.lambda 1 → 7" in held.out
+    found = json.loads(gate(cli, "--allow", "weights,method", "--format", "json", store="good").out or "{}")
+    assert not found  # a method never may
+    [cell] = cells(gate(cli, "--allow", "weights,method.parameters", "--format", "json", store="good"))
+    assert cell["differs"]["method.parameters.lambda"] == ["1", "7"]
+    suite = ElementTree.fromstring(
+        gate(cli, "--allow", "weights,method.parameters", "--format", "junit", store="good").out
+    )
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+    assert "lambda 1 → 7" in suite.find("testcase/system-out").text
+    assert "lambda 1 → 7" in gate(cli, "--allow", "weights,method.parameters", "--format", "markdown", store="good").out
+
+
+def test_of_two_that_could_be_meant_none_is_chosen(cli):
+    """The equal one would be green, whatever became of the new one."""
+    fill("old")
+    fill("new")
+    fill("new", 0.1, parameters={"lambda": 7})
+    assert gate(cli).code == 0
+    result = gate(cli, "--allow", "method.parameters")
+    assert result.code == 3
+    assert "2 cells of the store could be meant, which differ in method.parameters.lambda" in result.out
+
+
+@pytest.mark.parametrize(
+    ("allow", "message"),
+    [
+        ("method.paramters", "did you mean 'method.parameters'?"),
+        ("method.parameters,", "expected names separated by commas"),
+        ("seed", "see --any-seeds"),
+        ("method.name", "another method is another cell"),
+        ("dataset", "scores on other data are not compared"),
+        ("dataset.source", "a stand-in is never compared with real data"),
+        ("dataset.version", "no run has such a coordinate"),
+    ],
+)
+def test_what_cannot_be_allowed_is_one_line(cli, allow, message):
+    fill("old", seeds=1)
+    result = gate(cli, "--allow", allow, store="old")
+    assert result.code == 2
+    assert message in result.err and result.err.count("\n") == 1
+
+
+def test_cells_of_one_name_are_told_apart(cli):
+    for value in (1, 7):
+        fill("old", parameters={"lambda": value, "beta": 3})
+    out = gate(cli, store="old").out
+    assert "RRR (lambda=1): holds" in out and "RRR (lambda=7): holds" in out
 
 
 # ---------------------------------------------------------------------------------------------------------------------

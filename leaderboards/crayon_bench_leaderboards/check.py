@@ -1,6 +1,6 @@
 """The gate: has a score got worse since the baseline? Definitions: docs/reference/statistics.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -9,6 +9,7 @@ import numpy as np
 from crayon_bench.store.records import differences
 from crayon_bench_leaderboards.boards import SHORT, default_metric
 from crayon_bench_leaderboards.cells import Cell, Examples, Run, without_versions
+from crayon_bench_leaderboards.pairing import check_allowed, differing, partners, short, titles, to_allow
 from crayon_bench_leaderboards.statistics import METRICS, Bits, Interval, bootstrap_differences, group_accuracies
 
 ACCURACY = "sample_accuracy"
@@ -80,6 +81,8 @@ class Comparison:
     verdict: Verdict
     reason: str | None = None
     measured: Measured | None = None
+    differs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Coordinates that were allowed to differ and did: dotted path → then, now."""
 
     @property
     def name(self) -> str:
@@ -97,6 +100,7 @@ class Report:
 
     metric: str | None
     margin: float
+    allowed: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     versions: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -113,20 +117,31 @@ class Report:
 
 
 def check(
-    baseline: Mapping[str, Cell], now: Mapping[str, Cell], metric: str | None, margin: float, *, any_seeds: bool = False
+    baseline: Mapping[str, Cell],
+    now: Mapping[str, Cell],
+    metric: str | None,
+    margin: float,
+    *,
+    any_seeds: bool = False,
+    allow: Sequence[str] = (),
 ) -> Report:
     """Compare the cells of *baseline* with those of *now*. margin: percentage points that a score may lose.
 
     metric: its full name. None: that of the data set's board, or worst-group accuracy; accuracy without groups.
+    allow: coordinates that may differ, as dotted paths. Raises UserError for one that there is not.
     """
-    report = Report(metric, margin)
+    check_allowed(allow, [*baseline.values(), *now.values()])
+    report = Report(metric, margin, list(allow))
     known = {key: cell for key, cell in baseline.items() if _measured(cell) or _damaged(cell)}
+    partner, title = partners(known, now, allow), titles(known)
     for key, cell in sorted(known.items(), key=lambda item: (item[1].dataset, item[1].method, item[0])):
-        report.comparisons.append(_compare(cell, now.get(key), now, report, any_seeds))
-        if key in now:
-            report.versions |= _versions(cell, now[key])
+        alike = [other for _, other in partner[key]]
+        report.comparisons.append(_compare(cell, title[key], alike, now, report, any_seeds))
+        if len(alike) == 1:
+            report.versions |= _versions(cell, alike[0])
+    met = {key for found in partner.values() for key, _ in found}
     report.added = sorted(
-        f"{cell.dataset}: {cell.title}" for key, cell in now.items() if key not in known and not cell.lost
+        f"{cell.dataset}: {cell.title}" for key, cell in now.items() if key not in met and not cell.lost
     )
     return report
 
@@ -139,13 +154,22 @@ def _damaged(cell: Cell) -> list[str]:
     return [f"seed {seed}: {run.reason}" for seed, run in sorted(cell.runs.items()) if run.damaged]
 
 
-def _compare(old: Cell, new: Cell | None, now: Mapping[str, Cell], report: Report, any_seeds: bool) -> Comparison:
-    verdict, reason, measured = Verdict.NOT_COMPARABLE, None, None
+def _compare(
+    old: Cell, title: str, alike: list[Cell], now: Mapping[str, Cell], report: Report, any_seeds: bool
+) -> Comparison:
+    verdict, reason, measured, differs = Verdict.NOT_COMPARABLE, None, None, {}
     if then := _damaged(old):
         verdict, reason = Verdict.NOT_MEASURED, f"baseline: {then[0]}"
-    elif new is None:
+    elif not alike:
         verdict, reason = _why_missing(old, now)
+    elif len(alike) > 1:  # the newest, or the one that is equal, might be the one that is not meant
+        paths = ", ".join(dict.fromkeys(path for other in alike for path in differing(alike[0], other)))
+        reason = (
+            f"{len(alike)} cells of the store could be meant, which differ in {paths}; keep one in a store of its own"
+        )
     else:
+        [new] = alike
+        differs = differing(old, new)
         before, after = _measured(old), _measured(new)
         common = [seed for seed in before if seed in new.runs]
         paired = bool(common) or not any_seeds
@@ -164,10 +188,11 @@ def _compare(old: Cell, new: Cell | None, now: Mapping[str, Cell], report: Repor
         source=str(coordinates["dataset"].get("source", "")),
         protocol=str(coordinates["protocol"]["name"]),
         method=old.method,
-        title=old.title,
+        title=title,
         verdict=verdict,
         reason=reason,
         measured=measured,
+        differs=differs,
     )
 
 
@@ -189,13 +214,10 @@ def _why_missing(old: Cell, now: Mapping[str, Cell]) -> tuple[Verdict, str]:
         return Verdict.NOT_COMPARABLE, "not run with the same settings"
     path, (then, there) = next(iter(nearest.items()))
     more = f" and {len(nearest) - 1} more" if len(nearest) > 1 else ""
-    nearest_one = f"nearest: {path} {_short(then)} then, {_short(there)} now{more}"
+    nearest_one = f"nearest: {path} {short(then)} then, {short(there)} now{more}"
+    if words := to_allow(nearest):
+        nearest_one += f"; may it differ? --allow {','.join(words)}"
     return Verdict.NOT_COMPARABLE, f"not run with the same settings; {nearest_one}"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…"
 
 
 def _measure(
@@ -289,7 +311,10 @@ def _worst_group(old: Bits, new: Bits, tests: Examples) -> WorstGroup:
 def _versions(old: Cell, new: Cell) -> dict[str, tuple[str, str]]:
     """Return the versions that differ. The crayon_bench and torch that ran are versions too, though no coordinates."""
     found = {}
+    asked = differences(without_versions(old.coordinates), without_versions(new.coordinates))
     for path, (then, now) in differences(old.coordinates, new.coordinates).items():
-        found[f"{path} ({old.method})" if path.startswith("method.") else path] = (_short(then), _short(now))
+        if path in asked:
+            continue
+        found[f"{path} ({old.method})" if path.startswith("method.") else path] = (short(then), short(now))
     then, now = ({name: cell.environment.get(name, "?") for name in ("crayon_bench", "torch")} for cell in (old, new))
     return found | {path: (str(a), str(b)) for path, (a, b) in differences(then, now).items()}

@@ -151,6 +151,12 @@ def _write(path: Path, content: bytes, option: str) -> None:
     help="Percentage points that a score may lose.",
 )
 @click.option("--methods", metavar="NAME[,NAME]", help="Only these methods of the baseline. Default: all.")
+@click.option(
+    "--allow",
+    metavar="COORDINATE[,COORDINATE]",
+    help="What may differ from the baseline, as runs diff names it: weights, method.parameters, method.recipe,"
+    " original.lr … The verdict says what did.",
+)
 @click.option("--any-seeds", is_flag=True, help="Compare cells that have no seed in common, unpaired.")
 @click.option(
     "--format",
@@ -167,6 +173,7 @@ def check(
     metric: str | None,
     margin: float,
     methods: str | None,
+    allow: str | None,
     any_seeds: bool,
     form: str,
     output: Path | None,
@@ -200,7 +207,8 @@ def check(
         _tell_written(baseline, now.values())
         return 0
     then = _only(read_cells(baseline), chosen, f"--baseline {baseline}")
-    report = compare(then, now, full_name, margin, any_seeds=any_seeds)
+    allowed = () if allow is None else split_names(allow, "--allow")
+    report = compare(then, now, full_name, margin, any_seeds=any_seeds, allow=allowed)
     _put(report_text(report, form), output)
     if output is not None:
         click.echo(f"{output}: {conclusion(report)}", err=True)

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from crayon_bench_leaderboards.boards import SHORT
 from crayon_bench_leaderboards.check import Comparison, Measured, Report, Verdict
+from crayon_bench_leaderboards.pairing import short
 from crayon_bench_leaderboards.render.grid import markdown_text
 from crayon_bench_leaderboards.statistics import Interval
 
@@ -32,7 +33,8 @@ def conclusion(report: Report) -> str:
     judged = [c.measured.metric for c in report.comparisons if c.measured is not None]
     names = dict.fromkeys([report.metric] if report.metric else judged)
     of = f" of {', '.join(f'{name} ({SHORT[name]})' for name in names)}" if names else ""
-    return f"{word} (margin {report.margin:g} points{of})"
+    allowed = f"; allowed to differ: {', '.join(report.allowed)}" if report.allowed else ""
+    return f"{word} (margin {report.margin:g} points{of}{allowed})"
 
 
 def report_terminal(report: Report) -> str:
@@ -40,7 +42,7 @@ def report_terminal(report: Report) -> str:
     lines = []
     for comparison in report.comparisons:
         sign = _SIGNS.get(comparison.verdict, "?")
-        lines.append(f"{sign} {comparison.name}: {comparison.verdict.value}{_because(comparison)}")
+        lines.append(f"{sign} {comparison.name}: {comparison.verdict.value}{_because(comparison)}{_but(comparison)}")
         if comparison.measured is not None:
             lines += [f"    {sentence}" for sentence in _sentences(comparison.measured)]
     return "\n".join([*lines, *_remarks(report), conclusion(report)]) + "\n"
@@ -54,7 +56,7 @@ def report_markdown(report: Report) -> str:
     for comparison in report.comparisons:
         verdict = f"{_SIGNS.get(comparison.verdict, '?')} {comparison.verdict.value}"
         if comparison.measured is not None:
-            verdict += _because(comparison)
+            verdict += _because(comparison) + _but(comparison)
         rows.append([verdict, comparison.name, *_columns(comparison)])
     body = [[markdown_text(cell) for cell in row] for row in rows]
     table = tabulate(body, headers=heads, tablefmt="pipe", disable_numparse=True)
@@ -68,6 +70,7 @@ def report_json(report: Report) -> str:
         "schema": 1,
         "metric": report.metric,
         "margin": report.margin,
+        "allowed": report.allowed,
         "exit_code": report.exit_code,
         "cells": [asdict(comparison) for comparison in report.comparisons],
         "added": report.added,
@@ -87,7 +90,7 @@ def report_junit(report: Report) -> str:
     for comparison in report.comparisons:
         where = f"{comparison.dataset}.{comparison.protocol}"
         case = ElementTree.SubElement(suite, "testcase", classname=_xml(where), name=_xml(comparison.title))
-        text = f"{comparison.verdict.value}{_because(comparison)}"
+        text = f"{comparison.verdict.value}{_because(comparison)}{_but(comparison)}"
         if comparison.measured is not None:
             text = "; ".join([text, *_sentences(comparison.measured)])
         if comparison.verdict is not Verdict.HOLDS:
@@ -110,6 +113,12 @@ def _because(comparison: Comparison) -> str:
     return f": {comparison.reason}" if comparison.reason else ""
 
 
+def _but(comparison: Comparison) -> str:
+    """Return what was allowed to differ and did."""
+    changes = [f"{path} {short(then)} → {short(now)}" for path, (then, now) in comparison.differs.items()]
+    return f"; differs: {', '.join(changes)}" if changes else ""
+
+
 def _sentences(measured: Measured) -> list[str]:
     d, worst = measured.difference, measured.worst_group
     lines = [f"{_change(measured.metric, measured.old, measured.new)}, 95 % interval {_ends(d)} ({_seeds(measured)})"]
@@ -127,11 +136,15 @@ def _sentences(measured: Measured) -> list[str]:
 
 
 def _change(metric: str, old: float, new: float) -> str:
-    return f"{SHORT[metric]} {old:.2f} then, {new:.2f} now: {new - old:+.2f}"
+    return f"{SHORT[metric]} {old:.2f} then, {new:.2f} now: {_signed(new - old)}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # never -0.00
 
 
 def _ends(interval: Interval) -> str:
-    return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+    return f"[{_signed(interval.low)}, {_signed(interval.high)}]"
 
 
 def _seeds(measured: Measured) -> str:
@@ -153,7 +166,7 @@ def _columns(comparison: Comparison) -> list[str]:
         SHORT[measured.metric],
         f"{measured.old:.2f}",
         f"{measured.new:.2f}",
-        f"{d.estimate:+.2f} {_ends(d)}",
+        f"{_signed(d.estimate)} {_ends(d)}",
         "; ".join(others),
         f"{worst.name} ({worst.total:,}): {worst.old:.2f} → {worst.new:.2f}" if worst else "",
         "nothing" if measured.smallest is None else f"−{measured.smallest:.2f}",
