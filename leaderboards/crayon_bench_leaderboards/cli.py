@@ -8,6 +8,7 @@ import click
 
 from crayon_bench.commands import store_option
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.screen import fit_lines, screen_width
 from crayon_bench.texts import split_names
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ def check(
     then = _only(read_cells(baseline), chosen, f"--baseline {baseline}")
     allowed = () if allow is None else split_names(allow, "--allow")
     report = compare(then, now, full_name, margin, any_seeds=any_seeds, allow=allowed)
-    _put(report_text(report, form), output)
+    text = report_text(report, form)
+    _put(fit_lines(text, screen_width()) if form == "terminal" and output is None else text, output)
     if output is not None:
         click.echo(f"{output}: {conclusion(report)}", err=True)
     return report.exit_code
