@@ -15,7 +15,7 @@ def fits(text: str, width: int) -> list[str]:
     return [line for line in text.splitlines() if cells(line.rstrip()) > width]
 
 
-@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("width", [80, 70])
 def test_every_list_fits(cli, monkeypatch, width):
     commands = [
         ["data", "list"],

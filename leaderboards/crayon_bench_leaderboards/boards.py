@@ -37,6 +37,8 @@ class Board(BaseModel):
     reference: str | None = None
     """Published numbers to show beside ours: short for ``references`` with one name."""
     references: list[str] = []
+    controls: list[str] = ["train-more", "random-pruning"]
+    """Methods that stand beside the others to compare them with, and are not marked themselves."""
     details: list[Detail] = []
     """What the second, small table says of each method. None: there is no such table."""
     seeds: bool = False

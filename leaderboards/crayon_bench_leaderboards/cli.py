@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
 @click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
+@click.option("--explain", is_flag=True, help="Say all there is to say below a table, not the gravest five lines.")
 @click.option(
     "--price",
     metavar="published|recorded|FILE",
@@ -51,6 +52,7 @@ def leaderboard(
     source: str | None,
     protocol: str | None,
     statistics: bool,
+    explain: bool,
     price: str | None,
     metric: str | None,
     plot: Path | None,
@@ -76,7 +78,7 @@ def leaderboard(
     pictures = _draw(tables, plot) if plot is not None else {}
     if form == "terminal" and output is None:
         for table in tables:
-            print_terminal(table)
+            print_terminal(table, explain=explain)
     else:
         _put(text_of(tables, form), output)
         if output is not None:

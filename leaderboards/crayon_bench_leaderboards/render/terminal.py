@@ -5,12 +5,13 @@ import sys
 from typing import Any
 
 from crayon_bench.screen import fit_columns, screen_width, wrap
+from crayon_bench_leaderboards.marks import LEGEND
 from crayon_bench_leaderboards.render.grids import Grid, Text
 from crayon_bench_leaderboards.render.layout import main_grid, published_grid, sheet_of
 from crayon_bench_leaderboards.table import Table
 
 _SIGNS = {"best": (" ★", "bold green"), "second": (" ☆", "underline"), "": ("", "")}
-_LEGEND = "★ best, ☆ second best of this column."
+_LEGEND = f"★ best, ☆ second best of a column; {LEGEND}."
 _GAP = 3
 """Between two columns of rich's grid; it begins and ends with a blank."""
 
@@ -21,11 +22,14 @@ _DROPPED = ("Feedback", "Seeds")
 """Columns that are left out of a grid which is too wide, in this order; then it is cut into several."""
 
 
-def print_terminal(table: Table) -> None:
-    """Print *table* on standard output, as wide as the screen is, and in colour if it is one."""
+def print_terminal(table: Table, *, explain: bool = False) -> None:
+    """Print *table* on standard output, as wide as the screen is, and in colour if it is one.
+
+    explain: with all that stands under it; otherwise five lines of that.
+    """
     from rich.console import Console
 
-    _draw(Console(file=sys.stdout, width=screen_width() or _WIDTH, highlight=False), table)
+    _draw(Console(file=sys.stdout, width=screen_width() or _WIDTH, highlight=False), table, explain)
 
 
 def to_terminal(table: Table) -> str:
@@ -33,11 +37,11 @@ def to_terminal(table: Table) -> str:
     from rich.console import Console
 
     out = io.StringIO()
-    _draw(Console(file=out, width=_WIDTH, highlight=False, color_system=None), table)
+    _draw(Console(file=out, width=_WIDTH, highlight=False, color_system=None), table, explain=True)
     return out.getvalue()
 
 
-def _draw(console: Any, table: Table) -> None:
+def _draw(console: Any, table: Table, explain: bool = True) -> None:
     # Printed and not the grid's own title, which would be wrapped to the width of the columns.
     _say(console, table.title, style="bold yellow" if table.source == "standin" else "bold")
     _say(console, table.subtitle)
@@ -52,14 +56,48 @@ def _draw(console: Any, table: Table) -> None:
     for grid in grids:
         _draw_grid(console, grid)
     console.print()
-    for sign, note in sheet.footnotes:
-        _say(console, f"[{sign}] {note}", "  ")
+    lines = [f"[{sign}] {note}" for sign, note in sheet.footnotes]
     shown = {column.name for grid in grids for column in grid.columns}
     if missing := [name for name in _DROPPED if name not in shown and any(c.name == name for c in sheet.main.columns)]:
-        _say(console, f"Left out, for the width: {', '.join(missing)}.", "  ")
-    for remark in [*([_LEGEND] if sheet.marked else []), *sheet.remarks]:
-        _say(console, remark, "  ")
+        lines.append(f"Left out, for the width: {', '.join(missing)}.")
+    lines += [*([_LEGEND] if sheet.marked else []), *sheet.remarks]
+    for line in lines if explain else _gravest(lines):
+        _say(console, line, "  ")
     console.print()
+
+
+_LINES = 5
+_GRAVE = (
+    *(
+        "UNVERIFIED",
+        "WARNING: ",
+        "failed for seed",
+        "★ best",
+        "#FB: answers",
+        "Not run, of",
+        "not run for seed",
+        "] no ",
+    ),
+    *("arithmetic", "changed by --set", "Left out", "STAND-IN", "Mean ± ", "One seed, "),  # the title says STAND-IN too
+)
+"""Words of lines below a table, those first that nobody should miss."""
+
+
+def _gravest(lines: list[str]) -> list[str]:
+    """Return at most five of *lines*, in their order: what makes a number doubtful first, and how to see the rest."""
+    if len(lines) <= _LINES:
+        return lines
+
+    def gravity(n: int) -> tuple[int, int]:
+        line = lines[n]
+        for place, word in enumerate(_GRAVE):
+            if word in line:
+                return place, n
+        return len(_GRAVE), n
+
+    kept = sorted(sorted(range(len(lines)), key=gravity)[: _LINES - 1])
+    rest = len(lines) - len(kept)
+    return [*(lines[n] for n in kept), f"{rest} more lines: crayon-bench leaderboard --explain, or another --format."]
 
 
 def _say(console: Any, text: str, indent: str = "", style: str = "") -> None:
