@@ -171,6 +171,18 @@ def test_five_lines_stand_below_a_table_and_the_rest_is_a_word_away(cli, full):
     assert one.count("Acc: accuracy; #FB: answers that were counted.") == 1
 
 
+def test_what_runs_bring_with_them_is_among_the_five_lines(cli, full):
+    """Who answered, whose weights, what was assumed: a table without it would be read wrongly."""
+    noted = ["original model: the user's", "classes: 0, 1, 10, 2 was assumed"]
+    answered = {"title": {"method": "RRR", "dataset": "DecoyMNIST", "oracle": "noisy", "feedback": "Map"}}
+    made = [record("rrr", s, v, oracle="noisy", notes=noted, warnings={f"w{n}": 1 for n in range(9)}, **answered)
+            for s, v in enumerate(SCORES["rrr"])]  # fmt: skip
+    save(made)
+    out = cli("leaderboard").out
+    for line in ("Feedback by oracle: noisy", *(f"DecoyMNIST: {note}" for note in noted), "more lines"):
+        assert line in out
+
+
 def test_a_warning_is_counted_in_words_that_agree(cli, full):
     next(r for r in full if r.method == "rrr").warnings = {"odd": 1}
     for r in [r for r in full if r.method == "energy"][:2]:

@@ -23,6 +23,10 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
                         cell.published_notes[reference.name] = _number(table, note)
         where = f"{section.title}: " if several else ""
         table.remarks += _about_runs(section, records, where)
+        table.grave += [f"{section.title}: {note}" for record in records for note in record.notes]
+        if section.oracle != "simulated":
+            table.grave.append(f"{where}Feedback by oracle: {section.oracle}")
+            table.remarks.append(table.grave[-1])
         table.remarks += _about_published(section, records, table.references)
     if table.price is not None:
         table.remarks += _about_price(table, table.price)
@@ -112,8 +116,6 @@ def _about_runs(section: Section, records: list[Record], where: str) -> Iterator
             " does on the real data."
         )
     yield from (f"{section.title}: {note}" for record in records for note in record.notes)
-    if section.oracle != "simulated":
-        yield f"{where}Feedback by oracle: {section.oracle}"
     if shared := shared_changes(records):
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         yield f"{section.title}: protocol {section.protocol} changed by --set: {changed}"

@@ -139,6 +139,8 @@ class Table:
     """Whose person-hours stand in it; None: it has none."""
     statistics: bool = False
     """Whether it ends with intervals, differences and ranks."""
+    grave: list[str] = field(default_factory=list)
+    """Those of the remarks that runs brought with them, such as who answered, or whose weights they began with."""
 
     @property
     def title(self) -> str:

@@ -61,7 +61,7 @@ def _draw(console: Any, table: Table, explain: bool = True) -> None:
     if missing := [name for name in _DROPPED if name not in shown and any(c.name == name for c in sheet.main.columns)]:
         lines.append(f"Left out, for the width: {', '.join(missing)}.")
     lines += [*([_LEGEND] if sheet.marked else []), *sheet.remarks]
-    for line in lines if explain else _gravest(lines):
+    for line in lines if explain else _gravest(lines, table.grave):
         _say(console, line, "  ")
     console.print()
 
@@ -83,17 +83,17 @@ _GRAVE = (
 """Words of lines below a table, those first that nobody should miss."""
 
 
-def _gravest(lines: list[str]) -> list[str]:
+_FAILED = _GRAVE.index("failed for seed")
+
+
+def _gravest(lines: list[str], grave: list[str]) -> list[str]:
     """Return at most five of *lines*, in their order: what makes a number doubtful first, and how to see the rest."""
     if len(lines) <= _LINES:
         return lines
 
     def gravity(n: int) -> tuple[int, int]:
-        line = lines[n]
-        for place, word in enumerate(_GRAVE):
-            if word in line:
-                return place, n
-        return len(_GRAVE), n
+        place = next((place for place, word in enumerate(_GRAVE) if word in lines[n]), len(_GRAVE))
+        return min(place, _FAILED) if lines[n] in grave else place, n
 
     kept = sorted(sorted(range(len(lines)), key=gravity)[: _LINES - 1])
     rest = len(lines) - len(kept)
