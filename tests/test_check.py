@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,18 +40,21 @@ def save(
     environment: dict | None = None,
     budget: dict | None = None,
     no_groups: bool = False,
+    dataset: str = "faces",
+    more: dict | None = None,
 ) -> None:
     """Save a run whose predictions are right as often as *right* says of each group, or as its bits say."""
     groups = groups or GROUPS
     coordinates = {
         "schema": 1,
         "numerics": numerics,
-        "dataset": {"name": "faces", "version": version, "source": "standin", "content": "c", "parameters": {}},
+        "dataset": {"name": dataset, "version": version, "source": "standin", "content": "c", "parameters": {}},
         "protocol": {"name": "quick", "threads": 1},
         "oracle": {"name": "simulated", "version": version, "parameters": {}},
         "method": {"name": method, "version": version, "parameters": parameters or {"lambda": 1}, "recipe": None},
         "budget": budget,
         "seed": seed,
+        **(more or {}),
     }
     of = np.repeat(np.arange(len(groups)), list(groups.values()))
     if not isinstance(right, np.ndarray):
@@ -295,6 +299,89 @@ def test_seeds_are_paired_where_they_are_common(cli):
     assert "unpaired: 5 seeds then, 2 others now" in allowed.out
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# near 0, nothing can fall
+
+
+def at_floor(store: str, black: float, blond: float, seeds: int = 3) -> None:
+    for seed in range(seeds):
+        save(store, seed=seed, right={"black": black, "blond": blond})
+
+
+def test_a_collapse_beside_a_worst_group_at_0_has_regressed(cli):
+    """From 66.7 to 6.7 % accuracy, with a worst group that had been at 0 and cannot fall."""
+    at_floor("old", 1.0, 0.0)
+    at_floor("new", 0.1, 0.0)
+    result = gate(cli)
+    assert result.code == 1
+    assert "RRR: regressed: MA and Acc fell by more than the margin; WGA was 0.00 and cannot fall" in result.out
+    assert "Acc 66.67 then, 6.67 now: -60.00" in result.out
+    assert "could have been seen" not in result.out
+    [cell] = cells(gate(cli, "--format", "json"))
+    assert cell["verdict"] == "regressed" and cell["measured"]["smallest"] is None
+    assert {other["metric"]: other["fell"] for other in cell["measured"]["others"]} == {
+        "group_mean_accuracy": True, "sample_accuracy": True,
+    }  # fmt: skip
+    suite = ElementTree.fromstring(gate(cli, "--format", "junit").out)
+    assert (suite.get("failures"), suite.get("errors")) == ("1", "0")
+    assert "✗ regressed: MA and Acc fell" in gate(cli, "--format", "markdown").out
+
+
+def test_a_score_near_0_that_did_not_fall_is_undecided_and_not_green(cli):
+    at_floor("old", 0.9, 0.0)
+    at_floor("new", 0.9, 0.0)
+    result = gate(cli)
+    assert result.code == 2
+    assert "RRR: undecided: WGA was 0.00 and cannot fall by more than the margin" in result.out
+    assert result.out.rstrip().splitlines()[-1].startswith("UNDECIDED")
+    assert "could have been seen" not in result.out
+    suite = ElementTree.fromstring(gate(cli, "--format", "junit").out)
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    markdown = gate(cli, "--format", "markdown").out
+    assert "? undecided: WGA was 0.00" in markdown and "| nothing " in markdown
+    assert gate(cli, "--metric", "ma").code == 0  # another metric can be held
+    # Above the margin, and still less than the smallest drop that could be seen: 2 points and one of 50 examples.
+    at_floor("low", 0.9, 0.04)
+    shown = gate(cli, store="low", baseline="low").out
+    assert "undecided: WGA was 4.00, too near to 0 for a fall to be seen" in shown
+    at_floor("high", 0.9, 0.06)
+    assert gate(cli, store="high", baseline="high").code == 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 1.0])
+def test_no_drop_is_said_to_be_seen_of_a_score_that_is_smaller(cli, share):
+    random = np.random.default_rng(int(100 * share))
+    for store in ("old", "new"):
+        for seed in range(2):
+            save(store, seed=seed, right=random.random(150) < share)
+    for metric in ("wga", "ma", "acc"):
+        [cell] = cells(gate(cli, "--format", "json", "--metric", metric))
+        smallest = cell["measured"]["smallest"]
+        assert smallest is None or smallest < cell["measured"]["old"]
+
+
+def test_the_metric_is_that_of_the_data_sets_board(cli):
+    """DecoyMNIST's worst of a hundred groups is at 0 by chance; its board has accuracy."""
+    for store, share in (("old", 0.8), ("new", 0.1)):
+        for seed in range(3):
+            save(store, seed=seed, right={"black": share, "blond": 0.0}, dataset="decoymnist")
+            save(store, seed=seed, right={"black": 0.9, "blond": 0.9}, dataset="celeba")
+    found = {cell["dataset"]: cell for cell in cells(gate(cli, "--format", "json"))}
+    assert found["decoymnist"]["measured"]["metric"] == "sample_accuracy"
+    assert found["celeba"]["measured"]["metric"] == "worst_group_accuracy"
+    result = gate(cli)
+    assert result.code == 1
+    assert "points of worst_group_accuracy (WGA), sample_accuracy (Acc))" in result.out
+
+
+def test_another_metric_that_fell_is_said_although_the_verdict_is_of_the_first(cli):
+    at_floor("old", 1.0, 0.3)
+    at_floor("new", 0.75, 0.3)
+    result = gate(cli)
+    assert result.code == 0
+    assert re.search(r"Acc 76.67 then, 60.00 now: -16.67, .*: fell by more than the margin", result.out)
+
+
 def test_an_empty_group_is_not_measured(cli):
     fill("old", groups={"black": 10, "blond": 0})
     fill("new", groups={"black": 10, "blond": 0})
@@ -311,9 +398,11 @@ def test_without_groups_accuracy_is_compared_and_nothing_else_is_lost(cli):
             save(store, seed=seed)
     assert make(cli).err == "baseline.json: 6 runs\n"
     for baseline in ("old", "baseline.json"):
-        bare, other = cells(gate(cli, "--format", "json", baseline=baseline))
+        bare, other = cells(gate(cli, "--metric", "wga", "--format", "json", baseline=baseline))
         assert (bare["verdict"], bare["reason"]) == ("not measured", "there are no groups; --metric acc needs none")
         assert other["verdict"] == "holds"
+        bare, other = cells(gate(cli, "--format", "json", baseline=baseline))
+        assert [cell["measured"]["metric"] for cell in (bare, other)] == ["sample_accuracy", "worst_group_accuracy"]
         result = gate(cli, "--metric", "acc", baseline=baseline)
         assert result.code == 1 and "90.00 then, 50.00 now" in result.out
         assert result.out.count("worst group now") == 1  # the other data's
@@ -333,7 +422,7 @@ def test_every_format_says_the_same(cli, tmp_path):
     assert r"A\|B\<I\>" in markdown.out
     assert "Not in the baseline: faces: FRESH" in markdown.out
     found = json.loads(gate(cli, "--format", "json").out)
-    assert (found["exit_code"], found["metric"], found["margin"]) == (1, "worst_group_accuracy", 2.0)
+    assert (found["exit_code"], found["metric"], found["margin"]) == (1, None, 2.0)
     assert {c["method"]: c["verdict"] for c in found["cells"]} == {
         "held": "holds", "fallen": "regressed", "odd": "holds", "gone": "not comparable",
     }  # fmt: skip
@@ -346,6 +435,79 @@ def test_every_format_says_the_same(cli, tmp_path):
     assert written.code == 1
     assert target.read_text() == gate(cli, "--format", "junit").out
     assert "REGRESSED" in written.err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what may differ
+
+
+WEIGHTS = {"weights": {"source": "file", "sha256": "ab" * 32, "scaling": "none"}}
+
+
+def test_what_is_allowed_to_differ_is_compared_and_named(cli):
+    fill("old", more={"weights": None})
+    fill("new", 0.5, more=WEIGHTS, parameters={"lambda": 7})
+    refused = gate(cli)
+    assert refused.code == 3
+    assert "may it differ? --allow" in refused.out
+    assert gate(cli, "--allow", "weights").code == 3  # the parameter differs as well
+    result = gate(cli, "--allow", "weights,method.parameters")
+    assert result.code == 1
+    assert "regressed; differs: method.parameters.lambda 1 → 7, weights.source – → file" in result.out
+    assert "allowed to differ: weights, method.parameters)" in result.out.splitlines()[-1]
+    assert "Changed since the baseline" not in result.out
+    fill("good", 0.8, more=WEIGHTS, parameters={"lambda": 7})
+    make(cli)
+    for baseline in ("old", "baseline.json"):
+        held = gate(cli, "--allow", "weights,method.parameters.lambda", store="good", baseline=baseline)
+        assert held.code == 0 and "method.parameters.lambda 1 → 7" in held.out
+    found = json.loads(gate(cli, "--allow", "weights,method", "--format", "json", store="good").out or "{}")
+    assert not found  # a method never may
+    [cell] = cells(gate(cli, "--allow", "weights,method.parameters", "--format", "json", store="good"))
+    assert cell["differs"]["method.parameters.lambda"] == ["1", "7"]
+    suite = ElementTree.fromstring(
+        gate(cli, "--allow", "weights,method.parameters", "--format", "junit", store="good").out
+    )
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+    assert "lambda 1 → 7" in suite.find("testcase/system-out").text
+    assert "lambda 1 → 7" in gate(cli, "--allow", "weights,method.parameters", "--format", "markdown", store="good").out
+
+
+def test_of_two_that_could_be_meant_none_is_chosen(cli):
+    """The equal one would be green, whatever became of the new one."""
+    fill("old")
+    fill("new")
+    fill("new", 0.1, parameters={"lambda": 7})
+    assert gate(cli).code == 0
+    result = gate(cli, "--allow", "method.parameters")
+    assert result.code == 3
+    assert "2 cells of the store could be meant, which differ in method.parameters.lambda" in result.out
+
+
+@pytest.mark.parametrize(
+    ("allow", "message"),
+    [
+        ("method.paramters", "did you mean 'method.parameters'?"),
+        ("method.parameters,", "expected names separated by commas"),
+        ("seed", "see --any-seeds"),
+        ("method.name", "another method is another cell"),
+        ("dataset", "scores on other data are not compared"),
+        ("dataset.source", "a stand-in is never compared with real data"),
+        ("dataset.version", "no run has such a coordinate"),
+    ],
+)
+def test_what_cannot_be_allowed_is_one_line(cli, allow, message):
+    fill("old", seeds=1)
+    result = gate(cli, "--allow", allow, store="old")
+    assert result.code == 2
+    assert message in result.err and result.err.count("\n") == 1
+
+
+def test_cells_of_one_name_are_told_apart(cli):
+    for value in (1, 7):
+        fill("old", parameters={"lambda": value, "beta": 3})
+    out = gate(cli, store="old").out
+    assert "RRR (lambda=1): holds" in out and "RRR (lambda=7): holds" in out
 
 
 # ---------------------------------------------------------------------------------------------------------------------

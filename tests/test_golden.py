@@ -33,7 +33,8 @@ FORMS = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "jso
 REPORTS = {"terminal": "txt", "markdown": "md", "json": "json", "junit": "xml"}
 OUTPUTS = {
     "all.html": None,
-    **{f"{name}.{end}": ["leaderboard", *more, "--format", form, "--store", "now"]
+    "short.txt": ["leaderboard", "--store", "now"],
+    **{f"{name}.{end}": ["leaderboard", *more, "--explain", "--format", form, "--store", "now"]
        for name, more in TABLES.items() for form, end in FORMS.items()},
     **{f"check.{end}": ["check", "--baseline", "before", "--store", "now", "--format", form, "--methods", "original,rrr,energy"]
        for form, end in REPORTS.items()},

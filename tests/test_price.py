@@ -68,7 +68,6 @@ def test_hours_are_answers_times_seconds_and_gains_are_above_original(cli, mine)
     assert found["rrr"] == pytest.approx((10.0, 4.0))
     assert found["train-more"] == (0.0, None)
     assert found["original"] == (0.0, None)
-    assert found["energy"] == (None, None)  # not run
 
     main = grids(cli("leaderboard", "--format", "markdown", "--price", mine).out)[0]
     assert main[0][-2:] == ["person-hours", "WGA gained per person-hour"]
@@ -93,7 +92,9 @@ def test_hours_are_answers_times_seconds_and_gains_are_above_original(cli, mine)
 def test_prices_and_sources_stand_under_the_table(cli, mine):
     save(some())
     for form in ("terminal", "markdown", "latex", "csv"):
-        text = " ".join(cli("leaderboard", "--format", form, "--price", mine).out.replace("\\", "").split())
+        text = " ".join(
+            cli("leaderboard", "--explain", "--format", form, "--price", mine).out.replace("\\", "").split()
+        )
         assert "my prices: map_verdict 3.6 s (a pilot, its table 1); irrelevant_mask 36 s (ASSUMED, somebody)" in text
     remarks = json.loads(cli("leaderboard", "--format", "json", "--price", "published").out)["remarks"]
     [line] = [remark for remark in remarks if remark.startswith("person-hours: ")]

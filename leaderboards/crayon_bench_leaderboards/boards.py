@@ -37,6 +37,8 @@ class Board(BaseModel):
     reference: str | None = None
     """Published numbers to show beside ours: short for ``references`` with one name."""
     references: list[str] = []
+    controls: list[str] = ["train-more", "random-pruning"]
+    """Methods that stand beside the others to compare them with, and are not marked themselves."""
     details: list[Detail] = []
     """What the second, small table says of each method. None: there is no such table."""
     seeds: bool = False
@@ -121,6 +123,17 @@ def load_reference(name: str) -> Reference:
     if name not in known:
         raise UserError(f"there are no published numbers '{name}'", did_you_mean(name, known))
     return read_model(_HERE / "reference" / f"{name}.toml", Reference, "reference")
+
+
+def board_of(dataset: str) -> Board | None:
+    """Return the first built-in board that has *dataset*; None if none has."""
+    return next((board for board in map(load_board, board_names()) if dataset in board.datasets), None)
+
+
+def default_metric(dataset: str) -> str:
+    """Return the metric by which methods on *dataset* are judged first: worst-group accuracy, or its board's first."""
+    names = board.metric_names() if (board := board_of(dataset)) else ["worst_group_accuracy"]
+    return "worst_group_accuracy" if "worst_group_accuracy" in names else names[0]
 
 
 def boards_for(records: Sequence[Record]) -> list[Board]:

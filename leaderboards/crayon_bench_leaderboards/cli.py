@@ -8,6 +8,7 @@ import click
 
 from crayon_bench.commands import store_option
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.screen import fit_lines, screen_width
 from crayon_bench.texts import split_names
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
 @click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
+@click.option("--explain", is_flag=True, help="Say all there is to say below a table, not the gravest five lines.")
 @click.option(
     "--price",
     metavar="published|recorded|FILE",
@@ -50,6 +52,7 @@ def leaderboard(
     source: str | None,
     protocol: str | None,
     statistics: bool,
+    explain: bool,
     price: str | None,
     metric: str | None,
     plot: Path | None,
@@ -75,7 +78,7 @@ def leaderboard(
     pictures = _draw(tables, plot) if plot is not None else {}
     if form == "terminal" and output is None:
         for table in tables:
-            print_terminal(table)
+            print_terminal(table, explain=explain)
     else:
         _put(text_of(tables, form), output)
         if output is not None:
@@ -138,10 +141,9 @@ def _write(path: Path, content: bytes, option: str) -> None:
 @store_option
 @click.option(
     "--metric",
-    default="worst_group_accuracy",
-    show_default=True,
     metavar="NAME",
-    help="worst_group_accuracy (wga), group_mean_accuracy (ma) or sample_accuracy (acc).",
+    help="worst_group_accuracy (wga), group_mean_accuracy (ma) or sample_accuracy (acc). Default: that of the data"
+    " set's board, or wga; acc where there are no groups.",
 )
 @click.option(
     "--margin",
@@ -152,6 +154,12 @@ def _write(path: Path, content: bytes, option: str) -> None:
     help="Percentage points that a score may lose.",
 )
 @click.option("--methods", metavar="NAME[,NAME]", help="Only these methods of the baseline. Default: all.")
+@click.option(
+    "--allow",
+    metavar="COORDINATE[,COORDINATE]",
+    help="What may differ from the baseline, as runs diff names it: weights, method.parameters, method.recipe,"
+    " original.lr … The verdict says what did.",
+)
 @click.option("--any-seeds", is_flag=True, help="Compare cells that have no seed in common, unpaired.")
 @click.option(
     "--format",
@@ -165,9 +173,10 @@ def _write(path: Path, content: bytes, option: str) -> None:
 def check(
     baseline: Path,
     store: Path,
-    metric: str,
+    metric: str | None,
     margin: float,
     methods: str | None,
+    allow: str | None,
     any_seeds: bool,
     form: str,
     output: Path | None,
@@ -177,10 +186,11 @@ def check(
 
     Compared are equal cells: same data, method, parameters, recipe, oracle and protocol, whatever versions of
     crayon-bench and its plugins ran them. A cell has regressed if the whole 95 % interval of (now − then), over seeds
-    and test examples, lies below −margin; it is undecided if the interval straddles −margin.
+    and test examples, lies below −margin; it is undecided if the interval straddles −margin. A score that was so low
+    that no drop could have been seen is undecided too; there, the cell has regressed if another metric has.
 
-    Exit codes: 0 all cells of the baseline hold, 1 one regressed, 2 one could not be measured or decided (and for a
-    mistake in the command), 3 nothing could be compared.
+    Exit codes: 0 all cells of the baseline hold, 1 one regressed, 2 one is undecided or could not be measured (and for
+    a mistake in the command), 3 nothing could be compared.
     """
     from crayon_bench.store.store import Store
     from crayon_bench_leaderboards.baseline import read_cells, write_baseline
@@ -189,7 +199,7 @@ def check(
     from crayon_bench_leaderboards.render.report import conclusion, report_text
 
     chosen = None if methods is None else split_names(methods, "--methods")
-    full_name = _known_metric(metric)
+    full_name = None if metric is None else _known_metric(metric)
     if margin != margin:
         raise UserError("--margin nan: expected a number from 0 to 100")
     now = _only(gate_cells(Store.open(store)), chosen, f"store {store}")
@@ -200,8 +210,10 @@ def check(
         _tell_written(baseline, now.values())
         return 0
     then = _only(read_cells(baseline), chosen, f"--baseline {baseline}")
-    report = compare(then, now, full_name, margin, any_seeds=any_seeds)
-    _put(report_text(report, form), output)
+    allowed = () if allow is None else split_names(allow, "--allow")
+    report = compare(then, now, full_name, margin, any_seeds=any_seeds, allow=allowed)
+    text = report_text(report, form)
+    _put(fit_lines(text, screen_width()) if form == "terminal" and output is None else text, output)
     if output is not None:
         click.echo(f"{output}: {conclusion(report)}", err=True)
     return report.exit_code

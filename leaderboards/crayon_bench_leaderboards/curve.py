@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from crayon_bench.store.records import Record
-from crayon_bench_leaderboards.boards import CURVE, SHORT_NAMES, Board, board_names, load_board
+from crayon_bench_leaderboards.boards import CURVE, SHORT_NAMES, Board, board_of, default_metric
 from crayon_bench_leaderboards.fill import make_tables
 from crayon_bench_leaderboards.frames import runs_frame
 from crayon_bench_leaderboards.price import Price
-from crayon_bench_leaderboards.table import Row, Section, Table, gained_metric
+from crayon_bench_leaderboards.table import Row, Section, Table
 from crayon_bench_leaderboards.variants import by_setting
 
 
@@ -27,8 +27,8 @@ def curve_tables(records: Sequence[Record], metric: str | None, price: Price) ->
 
 def _board(group: list[Record], metric: str | None) -> Board:
     dataset = group[0].dataset
-    theirs = next((board for board in map(load_board, board_names()) if dataset in board.datasets), None)
-    name = metric or (gained_metric(theirs, []) if theirs else "worst_group_accuracy")
+    theirs = board_of(dataset)
+    name = metric or default_metric(dataset)
     name = SHORT_NAMES.get(name, name)
     known = set(runs_frame(group).dropna(subset="value")["metric"])
     if metric is None and name not in known and "sample_accuracy" in known:

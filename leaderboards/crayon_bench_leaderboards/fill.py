@@ -4,7 +4,6 @@ Only records of one *setting* (same data, protocol, oracle, selection rule …) 
 never stands beside real data. Several settings in a store give several tables, newest first.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from statistics import fmean
@@ -16,18 +15,25 @@ from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.store.records import Record, Status
 from crayon_bench_leaderboards.boards import SHORT, Board, Reference, load_reference
 from crayon_bench_leaderboards.frames import cells_of, groups_frame, runs_frame
+from crayon_bench_leaderboards.marks import mark
 from crayon_bench_leaderboards.price import Price
 from crayon_bench_leaderboards.remarks import annotate
-from crayon_bench_leaderboards.table import Cell, Row, Section, Table, WorstGroup, gained_metric
+from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, WorstGroup, gained_metric
 from crayon_bench_leaderboards.variants import Variant, by_setting, shared_changes, variants_of
 
 
 def make_tables(
-    board: Board, records: Iterable[Record], only: Sequence[str] | None = None, price: Price | None = None
+    board: Board,
+    records: Iterable[Record],
+    only: Sequence[str] | None = None,
+    price: Price | None = None,
+    *,
+    whole: bool = False,
 ) -> list[Table]:
     """Return the tables of *board*, newest first.
 
-    only: rows for these methods; None: the board's and all others. price: what answers cost; None: no such columns.
+    only: rows for these methods; None: those that were run. price: what answers cost; None: no such columns. whole: a
+    line names the methods of the board that were not run.
     """
     newest_first = by_setting(record for record in records if record.dataset in board.datasets)
     computed = {name for group in newest_first for record in group for name in record.metrics}
@@ -44,8 +50,19 @@ def make_tables(
             table = Table(board, kind[0], references if kind[0] == "real" else [], [], [], [], price)
             table.sections = [_section(board, group, table.references, only, price) for group in here]
             annotate(table, here)
+            if whole:
+                _name_missing(table)
             tables.append(table)
     return tables
+
+
+def _name_missing(table: Table) -> None:
+    several = len(table.sections) > 1
+    for section in reversed(table.sections):
+        there = {row.method for row in section.rows}
+        if missing := [table.board.titles.get(name, name) for name in table.board.methods if name not in there]:
+            where = f"{section.title}: " if several else ""
+            table.remarks.insert(0, f"{where}Not run, of this board: {', '.join(missing)}.")
 
 
 def _section(
@@ -61,7 +78,7 @@ def _section(
     numbers = _Numbers(records)
     variants = variants_of(records)
     rows = []
-    wanted = only if only is not None else [*board.methods, *(record.method for record in records)]
+    wanted = only if only is not None else [record.method for record in records]
     for name in sorted(set(wanted), key=board.place):
         theirs = {reference: values[name] for reference, values in published.items() if name in values}
         for variant in [one for one in variants if one.method == name] or [Variant(name)]:
@@ -80,8 +97,9 @@ def _section(
         left_out=left_out,
     )
     _add_gains(rows, gained_metric(board, rows))
+    compared = [row for row in rows if row.status == "ok" and not row.baseline and row.method not in board.controls]
     for metric in board.metric_names():
-        _mark([row.metrics[metric] for row in rows if row.status == "ok" and row.metrics[metric].mean is not None])
+        mark([row.metrics[metric] for row in compared if row.metrics[metric].mean is not None])
     return section
 
 
@@ -161,7 +179,11 @@ def _row(
         worst_group=_worst_group(groups),
         seconds=_known(means.get("seconds")),
         memory=_known(means.get("peak_mib")),
-        warnings=dict(sum((Counter(record.warnings) for record in done), Counter())),
+        warnings={
+            what: Warned(sum(times), sum(map(bool, times)))
+            for what in dict.fromkeys(what for record in done for what in record.warnings)
+            for times in [[record.warnings.get(what, 0) for record in done]]
+        },
         done=len(done),
         groups=groups,
     )
@@ -243,17 +265,3 @@ def _add_gains(rows: list[Row], metric: str) -> None:
         after, hours = row.metrics[metric].per_seed, row.hours
         if row.metrics[metric].mean is not None and hours and set(after) <= set(before.per_seed):
             row.gain = sign * fmean(value - before.per_seed[seed] for seed, value in after.items()) / hours
-
-
-def _mark(cells: list[Cell]) -> None:
-    """Mark the best and the second-best mean as printed, ties alike; nothing to mark among fewer than two."""
-    if len(cells) < 2:
-        return
-    sign = 1 if cells[0].direction == "higher" else -1
-    printed = [round(cell.mean or 0.0, 2) * sign for cell in cells]
-    ranking = sorted(set(printed), reverse=True)
-    for cell, value in zip(cells, printed, strict=True):
-        if value == ranking[0]:
-            cell.mark = "best"
-        elif value == ranking[1]:
-            cell.mark = "second"

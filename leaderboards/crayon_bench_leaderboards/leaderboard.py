@@ -38,7 +38,7 @@ def tables_of(
     else:
         chosen = load_board(board)
         what = f"board {chosen.name} ({', '.join(chosen.datasets)})"
-        tables = make_tables(chosen, records, price=paid, only=methods)
+        tables = make_tables(chosen, records, price=paid, only=methods, whole=methods is None)
     if not tables:
         raise UserError(f"{where}: there are no such runs for {what}", "see crayon-bench runs list")
     return tables

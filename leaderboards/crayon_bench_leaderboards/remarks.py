@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from crayon_bench.store.records import NUMERICS, Record
 from crayon_bench_leaderboards.boards import Reference
 from crayon_bench_leaderboards.price import Price, price_remarks
-from crayon_bench_leaderboards.table import Row, Section, Table, gained_metric, number_of_seeds
+from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, gained_metric, number_of_seeds
 from crayon_bench_leaderboards.variants import is_rows_own, shared_changes
 
 
 def annotate(table: Table, groups: list[list[Record]]) -> None:
     """Give *table* its footnotes and remarks. groups: the records of each of its sections."""
+    table.remarks.append(_words(table))
     several = len(groups) > 1  # then what is said of one data set must name it
     for section, records in zip(table.sections, groups, strict=True):
         for row in section.rows:
@@ -22,10 +23,24 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
                         cell.published_notes[reference.name] = _number(table, note)
         where = f"{section.title}: " if several else ""
         table.remarks += _about_runs(section, records, where)
+        table.grave += [f"{section.title}: {note}" for record in records for note in record.notes]
+        if section.oracle != "simulated":
+            table.grave.append(f"{where}Feedback by oracle: {section.oracle}")
+            table.remarks.append(table.grave[-1])
         table.remarks += _about_published(section, records, table.references)
     if table.price is not None:
         table.remarks += _about_price(table, table.price)
     table.remarks = list(dict.fromkeys(table.remarks))
+
+
+_WORDS = {"WGA": "accuracy of the worst group", "MA": "mean of the groups' accuracies", "Acc": "accuracy"}
+
+
+def _words(table: Table) -> str:
+    """Spell out what the headings say in short."""
+    metrics = {cell.short: cell for section in table.sections for row in section.rows for cell in row.metrics.values()}
+    spelled = [f"{short}: {_WORDS[short]}" for short in metrics if short in _WORDS]
+    return "; ".join([*spelled, "#FB: answers that were counted"]) + "."
 
 
 def _number(table: Table, footnote: str) -> int:
@@ -44,16 +59,46 @@ def _footnotes(row: Row, where: str) -> list[str]:
         if cell.reason:
             notes.append(f"no {cell.short}{where}: {cell.reason}")  # where it is the data's, all rows share it
     notes += [
-        f"{row.title}{where}: warning: {what} ({times:,} times, all seeds)" for what, times in row.warnings.items()
+        f"{row.title}{where}: {cell.short} of its seeds: {_values(cell)}"
+        for cell in row.metrics.values()
+        if cell.std is not None and cell.std > WIDE
     ]
+    notes += [f"{row.title}{where}: {warned(what, count, row.done)}" for what, count in row.warnings.items()]
     return notes
+
+
+def _values(cell: Cell) -> str:
+    return ", ".join(f"{value:.2f}" for _, value in sorted(cell.per_seed.items()))
+
+
+WIDE = 10.0
+"""A standard deviation, in points, above which the values of the seeds say more."""
+
+_MEANT = {
+    "dead maps in training": (
+        "maps that are zero everywhere (dead maps), in training: what was said of these images taught the model"
+        " nothing; see docs/foot-guns.md, Dead maps"
+    ),
+    "dead maps of the original model": (
+        "maps of the original model that are zero everywhere (dead maps): there was nothing to ask about; see"
+        " docs/foot-guns.md, Dead maps"
+    ),
+}
+"""What a warning that names an internal notion means for its reader."""
+
+
+def warned(what: str, count: Warned, done: int) -> str:
+    """Return a warning in words, with how often it was given in how many of *done* seeds."""
+    times = "once" if count.times == 1 else f"{count.times:,} times"
+    of = "" if done == 1 else f" in all {done} seeds" if count.seeds == done else f" in {count.seeds} of {done} seeds"
+    return f"warning: {_MEANT.get(what, what)} ({times}{of})"
 
 
 def _about_runs(section: Section, records: list[Record], where: str) -> Iterator[str]:
     seeds = number_of_seeds(section.seeds)
     several = len(section.seeds) > 1
     what = f"Mean ± sample standard deviation over {seeds}" if several else "One seed, no deviation"
-    yield f"{where}{what}. #FB: answers that were counted. Setting {section.setting[:8]}."
+    yield f"{where}{what}. Setting {section.setting[:8]}."
     if section.left_out:
         numbers = ", ".join(map(str, section.left_out))
         yield f"{where}Left out, because fewer than half of the methods have it: seed {numbers}."
@@ -71,8 +116,6 @@ def _about_runs(section: Section, records: list[Record], where: str) -> Iterator
             " does on the real data."
         )
     yield from (f"{section.title}: {note}" for record in records for note in record.notes)
-    if section.oracle != "simulated":
-        yield f"{where}Feedback by oracle: {section.oracle}"
     if shared := shared_changes(records):
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         yield f"{section.title}: protocol {section.protocol} changed by --set: {changed}"

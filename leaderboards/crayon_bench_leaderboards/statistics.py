@@ -150,31 +150,39 @@ def group_accuracies(right: Bits, sizes: NDArray[np.int64]) -> Floats:
     return 100 * np.stack([part.mean(1) for part in parts], axis=1)
 
 
-def bootstrap_difference(
-    old: Bits, new: Bits, sizes: NDArray[np.int64], metric: str, *, paired: bool = True, level: float = LEVEL
-) -> Interval:
-    """Return the mean over seeds of the metric of *new* (seeds, examples) less that of *old*, with its interval.
+def bootstrap_differences(
+    old: Bits,
+    new: Bits,
+    sizes: NDArray[np.int64],
+    metrics: Sequence[str],
+    *,
+    paired: bool = True,
+    level: float = LEVEL,
+) -> dict[str, Interval]:
+    """Return the means over seeds of *metrics* of *new* (seeds, examples) less those of *old*, with their intervals.
 
     A draw takes the same test examples, group by group, for every run, and the same seeds for both sides if they are
     *paired*; otherwise each side has its own. What a draw of seeds changes is stretched, see :func:`stretch`.
     """
     random = np.random.default_rng(SEED)
-    compute = METRICS[metric]
     both = np.concatenate([old, new])
-    found = compute(group_accuracies(both, sizes), sizes)
+    found = group_accuracies(both, sizes)
     drawn = np.empty((DRAWS, len(both), len(sizes)))
     for g, right in enumerate(np.split(both, np.cumsum(sizes)[:-1], axis=1)):
         # Examples on which all runs agree are interchangeable: drawing kinds of examples is the same, and much less.
         kinds, counts = np.unique(right, axis=1, return_counts=True)
         times = random.multinomial(sizes[g], counts / sizes[g], size=DRAWS)
         drawn[:, :, g] = 100 * (times @ kinds.T.astype(np.float64)) / sizes[g]
-    scores = compute(drawn, sizes)
     seeds = random.integers(len(old), size=(DRAWS, len(old)))
-    before = _over_seeds(scores[:, : len(old)], seeds, level)
-    after = _over_seeds(
-        scores[:, len(old) :], seeds if paired else random.integers(len(new), size=(DRAWS, len(new))), level
-    )
-    return _interval(float(found[len(old) :].mean() - found[: len(old)].mean()), after - before, level)
+    seeds_new = seeds if paired else random.integers(len(new), size=(DRAWS, len(new)))
+
+    def interval(compute: Callable[[Floats, NDArray[np.int64]], Floats]) -> Interval:
+        scores, means = compute(drawn, sizes), compute(found, sizes)
+        before = _over_seeds(scores[:, : len(old)], seeds, level)
+        after = _over_seeds(scores[:, len(old) :], seeds_new, level)
+        return _interval(float(means[len(old) :].mean() - means[: len(old)].mean()), after - before, level)
+
+    return {metric: interval(METRICS[metric]) for metric in metrics}
 
 
 def _over_seeds(scores: Floats, seeds: NDArray[np.int64], level: float) -> Floats:

@@ -45,6 +45,14 @@ class WorstGroup:
     per_seed: dict[int, list[str]]
 
 
+@dataclass(frozen=True)
+class Warned:
+    """How often a warning was given, in how many of the row's seeds."""
+
+    times: int
+    seeds: int
+
+
 @dataclass
 class Row:
     """A method on a data set, under one budget. status: ok, partial, failed, skipped or missing.
@@ -71,7 +79,7 @@ class Row:
     worst_group: WorstGroup | None
     seconds: float | None
     memory: float | None
-    warnings: dict[str, int]
+    warnings: dict[str, Warned]
     done: int
     """How many runs came to an end."""
     groups: pd.DataFrame = field(compare=False)
@@ -131,6 +139,8 @@ class Table:
     """Whose person-hours stand in it; None: it has none."""
     statistics: bool = False
     """Whether it ends with intervals, differences and ranks."""
+    grave: list[str] = field(default_factory=list)
+    """Those of the remarks that runs brought with them, such as who answered, or whose weights they began with."""
 
     @property
     def title(self) -> str:

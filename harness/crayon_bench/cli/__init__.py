@@ -14,6 +14,7 @@ from crayon_bench.commands import LazyGroup
 from crayon_bench.errors import UserError, one_line
 from crayon_bench.plugins.hooks import hook_failures
 from crayon_bench.plugins.rows import PluginError
+from crayon_bench.screen import ON_A_PLAIN_SCREEN
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -101,7 +102,7 @@ def _prepare_streams() -> None:
         if stream is None:  # closed by the caller
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a table with "?" for "±" is better than none
+            stream.reconfigure(errors=ON_A_PLAIN_SCREEN)  # "*" for "★" where there is none
 
 
 def _silence() -> None:

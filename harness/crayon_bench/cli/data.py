@@ -7,6 +7,7 @@ import click
 
 from crayon_bench.commands import data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
+from crayon_bench.screen import list_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,6 @@ def data() -> None:
 @plugin_option
 def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
     """List the data sets and say which data there are: real, or a stand-in."""
-    from tabulate import tabulate
-
     from crayon_bench.data.roots import default_root
     from crayon_bench.dataset import Source
     from crayon_bench.plugins.registry import Kind, Registry
@@ -46,7 +45,7 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
             rows.append((name, state, found.where, dataset.summary))
         except (UserError, PluginError) as error:
             rows.append((name, "broken", str(error), ""))
-    click.echo(tabulate(rows, headers=["name", "data", "where", "summary"], tablefmt="simple"))
+    click.echo(list_text(["name", "data", "where", "summary"], rows, drop=["summary"]))
 
 
 @data.command()

@@ -7,6 +7,7 @@ import click
 
 from crayon_bench.commands import plugin_option
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.screen import list_text
 
 if TYPE_CHECKING:
     from crayon_bench.plugins.registry import Kind, Registry
@@ -22,15 +23,13 @@ def plugins() -> None:
 @click.option("--load", is_flag=True, help="Import each plugin too, to find faults that only an import shows.")
 def list_plugins(plugin_files: tuple[Path, ...], load: bool) -> None:
     """List all plugins. Nothing is imported, unless --load is given; what cannot work is shown as broken."""
-    from tabulate import tabulate
-
     from crayon_bench.plugins.registry import Registry
 
     rows = [
         (row.kind, row.name, row.package, f"broken: {row.error}" if row.error else "ok", row.target)
         for row in Registry(plugin_files).rows(load=load)
     ]
-    click.echo(tabulate(rows, headers=["kind", "name", "package", "state", "where"], tablefmt="simple"))
+    click.echo(list_text(["kind", "name", "package", "state", "where"], rows, drop=["where", "package"]))
 
 
 @plugins.command()

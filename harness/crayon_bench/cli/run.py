@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.screen import list_text
 
 if TYPE_CHECKING:
     from crayon_bench.api import Results
@@ -173,8 +174,6 @@ def run(sets: tuple[str, ...], plugin_files: tuple[Path, ...], quiet: bool, **op
 
 
 def _show_plan(results: "Results") -> None:
-    from tabulate import tabulate
-
     known = {record.key: record.status.value for record in results}
 
     def state(request: "RunRequest") -> str:
@@ -188,7 +187,7 @@ def _show_plan(results: "Results") -> None:
         for r in results.planned
     ]
     heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), "seed", "key", "state"]
-    click.echo(tabulate(rows, headers=heads, tablefmt="simple"))
+    click.echo(list_text(heads, rows, drop=["key", "protocol"]))
     todo = sum(request.skip is None for request in results.to_do)
     rest = len(results.to_do) - todo
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")

@@ -4,6 +4,7 @@ import re
 
 from tabulate import tabulate
 
+from crayon_bench_leaderboards.marks import LEGEND
 from crayon_bench_leaderboards.render.grids import Grid, Text
 from crayon_bench_leaderboards.render.layout import sheet_of
 from crayon_bench_leaderboards.table import Table
@@ -16,7 +17,7 @@ def to_markdown(tables: list[Table]) -> str:
         sheet = sheet_of(table)
         grids = "\n\n".join(map(_markdown_grid, sheet.grids))
         notes = [f"<sup>{sign}</sup> {markdown_text(note)}" for sign, note in sheet.footnotes]
-        legend = ["**Best** and *second best* of a column are marked."] if sheet.marked else []
+        legend = [f"**Best** and *second best* of a column; {LEGEND}."] if sheet.marked else []
         under = "\n".join(f"- {line}" for line in [*notes, *legend, *map(markdown_text, sheet.remarks)])
         parts.append(f"### {markdown_text(table.title)}\n\n{markdown_text(table.subtitle)}\n\n{grids}\n\n{under}\n")
     return "\n".join(parts)
@@ -50,7 +51,9 @@ def to_latex(tables: list[Table]) -> str:
     for table in tables:
         sheet = sheet_of(table)
         notes = [rf"\textsuperscript{{{sign}}} {_latex(note)}" for sign, note in sheet.footnotes]
-        legend = [r"\textbf{Best} and \underline{second best} of a column are marked."] if sheet.marked else []
+        legend = (
+            [rf"\textbf{{Best}} and \underline{{second best}} of a column; {_latex(LEGEND)}."] if sheet.marked else []
+        )
         under = "\\\\\n".join([*notes, *legend, *map(_latex, sheet.remarks)])
         caption = rf"\caption{{{_latex(table.title)}. {_latex(table.subtitle)}.}}"
         # Several data sets are too wide for one column of a paper, and for letters of the usual size.

@@ -64,7 +64,17 @@ class Grid:
         """Return a grid for each data set, all with the leading columns."""
         grids = []
         for name, _ in self.groups():
-            keep = [n for n, column in enumerate(self.columns) if n < self.lead or column.group == name]
-            rows = [[row[n] for n in keep] for row in self.rows]
-            grids.append(Grid([self.columns[n] for n in keep], rows, self.lead, self.title))
+            grids.append(self.only([n for n, one in enumerate(self.columns) if n < self.lead or one.group == name]))
         return grids
+
+    def only(self, keep: list[int]) -> "Grid":
+        """Return the grid of these columns; all leading ones are among them."""
+        rows = [[row[n] for n in keep] for row in self.rows]
+        return Grid([self.columns[n] for n in keep], rows, self.lead, self.title)
+
+    def without(self, name: str) -> "Grid":
+        """Return the grid without the columns of that name."""
+        keep = [n for n, column in enumerate(self.columns) if column.name != name]
+        lead = sum(n < self.lead for n in keep)
+        rows = [[row[n] for n in keep] for row in self.rows]
+        return Grid([self.columns[n] for n in keep], rows, lead, self.title)

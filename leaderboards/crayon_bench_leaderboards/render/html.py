@@ -4,6 +4,7 @@ from html import escape
 
 from tabulate import tabulate
 
+from crayon_bench_leaderboards.marks import LEGEND
 from crayon_bench_leaderboards.render.grids import Grid, Text
 from crayon_bench_leaderboards.render.layout import sheet_of
 from crayon_bench_leaderboards.table import Table
@@ -18,7 +19,7 @@ def to_html(tables: list[Table]) -> str:
         first, *others = sheet.grids
         grids = [_grid(first, caption), *(_grid(grid, escape(grid.title)) for grid in others)]
         notes = [f"<sup>{sign}</sup> {escape(note)}" for sign, note in sheet.footnotes]
-        legend = ["<b>Best</b> and <i>second best</i> of a column are marked."] if sheet.marked else []
+        legend = [f"<b>Best</b> and <i>second best</i> of a column; {LEGEND}."] if sheet.marked else []
         under = "".join(f"<li>{line}</li>\n" for line in [*notes, *legend, *map(escape, sheet.remarks)])
         parts.append("\n".join([*grids, f"<ul>\n{under}</ul>\n"]))
     return "\n".join(parts)

@@ -4,21 +4,32 @@ import io
 import sys
 from typing import Any
 
+from crayon_bench.screen import fit_columns, screen_width, wrap
+from crayon_bench_leaderboards.marks import LEGEND
 from crayon_bench_leaderboards.render.grids import Grid, Text
 from crayon_bench_leaderboards.render.layout import main_grid, published_grid, sheet_of
 from crayon_bench_leaderboards.table import Table
 
 _SIGNS = {"best": (" ★", "bold green"), "second": (" ☆", "underline"), "": ("", "")}
-_LEGEND = "★ best, ☆ second best of this column."
+_LEGEND = f"★ best, ☆ second best of a column; {LEGEND}."
 _GAP = 3
 """Between two columns of rich's grid; it begins and ends with a blank."""
 
 
-def print_terminal(table: Table) -> None:
-    """Print *table* on standard output, in colour if that is a terminal."""
+_WIDTH = 140
+"""Where the text goes elsewhere than to a screen."""
+_DROPPED = ("Feedback", "Seeds")
+"""Columns that are left out of a grid which is too wide, in this order; then it is cut into several."""
+
+
+def print_terminal(table: Table, *, explain: bool = False) -> None:
+    """Print *table* on standard output, as wide as the screen is, and in colour if it is one.
+
+    explain: with all that stands under it; otherwise five lines of that.
+    """
     from rich.console import Console
 
-    _draw(Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140, highlight=False), table)
+    _draw(Console(file=sys.stdout, width=screen_width() or _WIDTH, highlight=False), table, explain)
 
 
 def to_terminal(table: Table) -> str:
@@ -26,31 +37,74 @@ def to_terminal(table: Table) -> str:
     from rich.console import Console
 
     out = io.StringIO()
-    _draw(Console(file=out, width=140, highlight=False, color_system=None), table)
+    _draw(Console(file=out, width=_WIDTH, highlight=False, color_system=None), table, explain=True)
     return out.getvalue()
 
 
-def _draw(console: Any, table: Table) -> None:
-    from rich.text import Text as RichText
-
+def _draw(console: Any, table: Table, explain: bool = True) -> None:
     # Printed and not the grid's own title, which would be wrapped to the width of the columns.
-    console.print(RichText(table.title, style="bold yellow" if table.source == "standin" else "bold"))
-    console.print(RichText(table.subtitle))
+    _say(console, table.title, style="bold yellow" if table.source == "standin" else "bold")
+    _say(console, table.subtitle)
     sheet = sheet_of(table)
     grids = [sheet.main]
     if not _fits(sheet.main, console.width):
         # The published numbers go below, and if that is not enough, each data set has its own grid.
         parts = [main_grid(table, published=False), published_grid(table)]
         grids = [grid for part in parts if part for grid in _fitting(part, console.width)]
-    details = _fitting(sheet.details, console.width) if sheet.details else []
-    for grid in [*grids, *details, *sheet.statistics]:
+    below = [grid for grid in [sheet.details, *sheet.statistics] if grid]
+    grids += [part for grid in below for part in _fitting(grid, console.width)]
+    for grid in grids:
         _draw_grid(console, grid)
     console.print()
-    for sign, note in sheet.footnotes:
-        console.print(RichText(f"  [{sign}] {note}"))
-    for remark in [*([_LEGEND] if sheet.marked else []), *sheet.remarks]:
-        console.print(RichText(f"  {remark}"))
+    lines = [f"[{sign}] {note}" for sign, note in sheet.footnotes]
+    shown = {column.name for grid in grids for column in grid.columns}
+    if missing := [name for name in _DROPPED if name not in shown and any(c.name == name for c in sheet.main.columns)]:
+        lines.append(f"Left out, for the width: {', '.join(missing)}.")
+    lines += [*([_LEGEND] if sheet.marked else []), *sheet.remarks]
+    for line in lines if explain else _gravest(lines, table.grave):
+        _say(console, line, "  ")
     console.print()
+
+
+_LINES = 5
+_GRAVE = (
+    *(
+        "UNVERIFIED",
+        "WARNING: ",
+        "failed for seed",
+        "★ best",
+        "#FB: answers",
+        "Not run, of",
+        "not run for seed",
+        "] no ",
+    ),
+    *("arithmetic", "changed by --set", "Left out", "STAND-IN", "Mean ± ", "One seed, "),  # the title says STAND-IN too
+)
+"""Words of lines below a table, those first that nobody should miss."""
+
+
+_FAILED = _GRAVE.index("failed for seed")
+
+
+def _gravest(lines: list[str], grave: list[str]) -> list[str]:
+    """Return at most five of *lines*, in their order: what makes a number doubtful first, and how to see the rest."""
+    if len(lines) <= _LINES:
+        return lines
+
+    def gravity(n: int) -> tuple[int, int]:
+        place = next((place for place, word in enumerate(_GRAVE) if word in lines[n]), len(_GRAVE))
+        return min(place, _FAILED) if lines[n] in grave else place, n
+
+    kept = sorted(sorted(range(len(lines)), key=gravity)[: _LINES - 1])
+    rest = len(lines) - len(kept)
+    return [*(lines[n] for n in kept), f"{rest} more lines: crayon-bench leaderboard --explain, or another --format."]
+
+
+def _say(console: Any, text: str, indent: str = "", style: str = "") -> None:
+    from rich.text import Text as RichText
+
+    for line in wrap(text, console.width, indent, indent + "  " * bool(indent)):
+        console.print(RichText(line, style=style), soft_wrap=True)
 
 
 def _draw_grid(console: Any, grid: Grid) -> None:
@@ -86,27 +140,31 @@ def _fits(grid: Grid, width: int) -> bool:
 
 
 def _fitting(grid: Grid, width: int) -> list[Grid]:
-    return [grid] if _fits(grid, width) else grid.by_group()
+    """Return *grid*, or what of it fits *width*: a grid for each data set, without some columns, cut into several."""
+    if _fits(grid, width):
+        return [grid]
+    return [part for one in grid.by_group() for part in _narrowed(one, width)]
+
+
+def _narrowed(grid: Grid, width: int) -> list[Grid]:
+    for name in _DROPPED:
+        if not _fits(grid, width):
+            grid = grid.without(name)
+    parts, keep = [], list(range(grid.lead))
+    for n in range(grid.lead, len(grid.columns)):
+        if len(keep) > grid.lead and not _fits(grid.only([*keep, n]), width):
+            parts.append(grid.only(keep))
+            keep = list(range(grid.lead))
+        keep.append(n)
+    return [*parts, grid.only(keep)]
 
 
 def _widths(grid: Grid, width: int) -> list[int]:
     """Return the columns' widths. Only columns of words are made narrower to fit, down to their longest word."""
-    from rich.cells import cell_len
-
     texts = [
         [column.name, column.by, *(_cell(row[n]).plain for row in grid.rows)] for n, column in enumerate(grid.columns)
     ]
-    widths = [max(map(cell_len, column)) for column in texts]
-    least = [
-        max(cell_len(word) for text in texts[n] for word in text.split()) if column.left else widths[n]
-        for n, column in enumerate(grid.columns)
-    ]
-    while _total(widths) > width:
-        room, widest = max((widths[n] if widths[n] > least[n] else 0, -n) for n in range(len(widths)))
-        if not room:
-            break
-        widths[-widest] -= 1
-    return widths
+    return fit_columns(texts, [column.left for column in grid.columns], width - _GAP + 1, _GAP)
 
 
 def _group_line(grid: Grid, widths: list[int]) -> str:
