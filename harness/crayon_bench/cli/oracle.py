@@ -1,5 +1,7 @@
 """``crayon-bench oracle``."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +50,10 @@ def stats(
 ) -> None:
     """Print which answers an oracle gives about the maps and neurons of original models, in all and by class.
 
-    Answers that depend on the class leak the label: a method may learn from them without looking at any map. And
-    cut-offs that fit other maps than yours make every answer the same: the quantiles show where yours lie.
+    Answers that depend on the class leak the label: a method may learn from them without looking at any map. Those
+    that depend on how large the relevant part is say little about where the model looks. A warning tells of both. And
+    cut-offs that fit other maps than yours make every answer the same: the quantiles show where yours lie, and chance
+    what a map has that looks everywhere alike.
 
     Original models, their maps and neurons are made if the store does not have them. Nothing else is kept, and
     nothing is counted.
@@ -102,13 +106,31 @@ def _print(found: "Survey", dataset: str) -> None:
         click.echo(
             f"The answer alone tells the class of {guess:.1%} of the images; always guessing the commonest, {base:.1%}."
         )
+        if (V := found.maps.follow_class()) is not None:
+            _tell(
+                f"Warning: the answers follow the class (Cramér's V {V:.2f}): a method may learn the class from them,"
+                " and look as if it had learned where to look."
+            )
+        if found.follow_size is not None:
+            which = "larger" if found.follow_size > 0 else "smaller"
+            _tell(
+                "Warning: the answers follow the size of the relevant part (rank correlation"
+                f" {found.follow_size:+.2f}): yes goes to images where it is {which}, wherever the model looks."
+            )
         if found.dead_maps:
             click.echo(f"{found.dead_maps} maps are zero everywhere.")
     if found.shares:
-        rows = [(name, *[f"{value:.3f}" for value in values]) for name, values in found.shares.items()]
+        rows = [
+            (name, f"{found.chance[name]:.3f}", *[f"{value:.3f}" for value in values])
+            for name, values in found.shares.items()
+        ]
         click.echo("\nShare of a map's total on relevant pixels, at these percentiles of the maps:")
-        heads = ["maps of", *[f"{q} %" for q in QUANTILES]]
+        heads = ["maps of", "chance", *[f"{q} %" for q in QUANTILES]]
         click.echo(tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+        _tell(
+            "Chance is the share of the image that is relevant: a map that looks everywhere alike has that much on it."
+        )
+        _tell(f"{found.below:.1%} of the maps have less on it than that.")
     if found.neurons is not None:
         click.echo(
             "\nneurons: " + ", ".join(f"{n:,} {name}" for name, n in zip(names, found.neurons, strict=True) if n)
@@ -116,3 +138,8 @@ def _print(found: "Survey", dataset: str) -> None:
         if found.dead_neurons:
             click.echo(f"{found.dead_neurons} more are active on no training image and are not asked about.")
     click.echo("")
+
+
+def _tell(text: str) -> None:
+    """Print a sentence, whose lines fit a terminal."""
+    click.echo(click.wrap_text(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)

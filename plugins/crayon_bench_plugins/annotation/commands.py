@@ -87,7 +87,8 @@ def agreement(answers: Path, name: str | None, show: int) -> None:
     """Print how far annotators agree, on questions with two answers or more, and where they do not.
 
     Percent agreement, Krippendorff's alpha, Gwet's AC1, and Cohen's kappa of each pair; of boxes and masks, the mean
-    overlap (intersection over union). Skips are no answers.
+    overlap (intersection over union). Skips are no answers. Answers that look as if nobody had looked are named: those
+    that came within half a second, and long rows of one answer, or of two in turn.
     """
     from crayon_bench.errors import did_you_mean
     from crayon_bench_plugins.annotation.agreement import agreement as measure
@@ -118,6 +119,8 @@ def _print(found: "Agreement", show: int) -> None:
     words = list(next(iter(found.counts.values()), {}))
     counts = [(name, *tally.values()) for name, tally in found.counts.items()]
     click.echo(tabulate(counts, headers=["annotator", *words], tablefmt="simple", disable_numparse=True))
+    for name, told in found.signs.items():
+        click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
     if judged:
         click.echo(
             f"\npercent agreement {_number(found.percent, percent=True)}, Krippendorff's alpha"

@@ -197,12 +197,17 @@ def check_installed() -> None:
 
 def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:
     """Say how many answers are where, and what comes next."""
+    from crayon_bench_plugins.annotation.answers.haste import signs
+
     given = sum(seat.given for seat in desk.seats.values())
     people = sum(seat.given > 0 for seat in desk.seats.values())
     click.echo(
         f"\n{given:,} answers of {people} annotator{'' if people == 1 else 's'} about {desk.answered:,} of"
         f" {len(desk.ids):,} questions are in {answers}."
     )
+    for name, seat in sorted(desk.seats.items()):
+        if told := signs(seat.history.current.values()):
+            click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
     methods = {"maps": "crayon-attention", "neurons": "crayon-pruning", "boxes": "energy", "masks": "rrr"}
     command = ["crayon-bench", "run", "--methods", f"original,{methods[desk.manifest.task]}", *run_options]
     click.echo(f"Next: {shlex.join([*command, '--oracle', 'human', '--answers', str(answers)])}")

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from crayon_bench import UserError
 from crayon_bench_plugins.annotation.agreement import agreement as measure
 from crayon_bench_plugins.annotation.answers.events import Event
+from crayon_bench_plugins.annotation.answers.haste import signs
 from crayon_bench_plugins.annotation.answers.tasks import Task, is_word
 from crayon_bench_plugins.annotation.answers.votes import votes_of
 from crayon_bench_plugins.annotation.desk import AHEAD, Desk, Seat
@@ -15,6 +17,8 @@ from crayon_bench_plugins.annotation.pictures import Pictures
 from crayon_bench_plugins.annotation.wire import pack
 
 _SHOWN_DISAGREEMENTS = 200
+_LOOKED_BACK = 60
+"""Answers of an annotator, the last ones, in which signs of haste are told while they answer."""
 _IDLE = 2
 """With so many answers in hand at a time, there is time to draw ahead."""
 _MOST_DRAWN = 16
@@ -65,6 +69,7 @@ class View:
             "asked": progress.asked,
             "pace": None if progress.pace is None else round(progress.pace, 1),
             "minutes": None if progress.minutes_left is None else round(progress.minutes_left, 1),
+            "signs": signs(islice(reversed(seat.history.standing.values()), _LOOKED_BACK)),
             "elsewhere": self.desk.elsewhere(seat) if not places else 0,
         }
 

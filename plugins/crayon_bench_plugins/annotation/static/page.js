@@ -149,6 +149,13 @@ function tellProgress(reply) {
   if (reply.pace !== null) parts.push(`${reply.pace.toFixed(0)} a minute`);
   if (reply.minutes !== null && left) parts.push(`≈ ${duration(reply.minutes)} left`);
   byId("pace").textContent = parts.join(" · ");
+  tellSigns(reply.signs);
+}
+
+function tellSigns(signs) {
+  const place = byId("signs");
+  place.hidden = !signs.length;
+  if (signs.length) place.textContent = `Of your last answers: ${signs.join("; ")}. Are you looking? Undo (Z) takes them back.`;
 }
 
 function duration(minutes) {
