@@ -48,6 +48,12 @@ PORT = 8642
     metavar="DIR",
     help="Folder in which the answers are recorded; what is there already is gone on with.",
 )
+@click.option(
+    "--instructions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Markdown that annotators read in place of the guide. HTML in it is shown as text, images are left out.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: one that is free.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDR", help="Another one needs --token.")
 @click.option(
@@ -87,6 +93,7 @@ def serve(
     overlap: float,
     limit: int | None,
     answers: Path,
+    instructions: Path | None,
     port: int,
     host: str,
     names: tuple[str, ...],
@@ -112,8 +119,10 @@ def serve(
     if not 0 <= overlap <= 1:  # click's range lets nan pass
         raise UserError(f"--overlap {overlap}: expected a share, 0 to 1")
     from crayon_bench_plugins.annotation.answers.names import check_name
+    from crayon_bench_plugins.annotation.instructions import read_instructions
 
     annotator = None if annotator is None else check_name(annotator)
+    guide = "" if instructions is None else read_instructions(instructions)
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
         from crayon_bench import Source
         from crayon_bench.plugins.registry import Kind, Registry
@@ -126,6 +135,7 @@ def serve(
         from crayon_bench_plugins.annotation.pictures import Pictures
         from crayon_bench_plugins.annotation.questions import gather
         from crayon_bench_plugins.annotation.server import Service
+        from crayon_bench_plugins.annotation.telling import telling
 
         registry = Registry(plugin_files)
         options = Options(
@@ -149,12 +159,13 @@ def serve(
             stack.callback(desk.close)
             number = listener.getsockname()[1]
             cookie = f"crayon-annotate-{number}"  # cookies know no ports
-            service = Service(material, desk, Pictures(material), Keys(token), annotator, cookie)
+            service = Service(material, desk, Pictures(material), Keys(token), annotator, cookie, guide)
             for remark in desk.remarks:
                 say(f"Warning: {remark}")
             say(f"{len(desk.ids):,} questions about {task}, {desk.answered:,} of them answered; answers in {answers}")
             click.echo(f"Open http://{'[::1]' if host == '::1' else host}:{number}/ in a browser. Ctrl-C ends.")
-            run(service, listener, (host, *names))
+            with telling(desk, say):
+                run(service, listener, (host, *names))
         tell_end(desk, answers, _run_options(context))
 
 
