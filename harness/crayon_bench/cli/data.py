@@ -7,6 +7,7 @@ import click
 
 from crayon_bench.commands import data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
+from crayon_bench.plugins.completing import plugin_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @data_root_option
 @click.option("--mirror", "mirrors", multiple=True, metavar="URL", help="Folder on a web server to try first.")
 @plugin_option
@@ -64,7 +65,7 @@ def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_
 
 
 @data.command("import")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @click.argument("path", type=click.Path(path_type=Path))
 @data_root_option
 @click.option("--accept-unverified", is_flag=True, help="Take files without their published checksum, and remember it.")
@@ -83,7 +84,7 @@ def import_data(
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @data_root_option
 @plugin_option
 def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> int:
@@ -156,7 +157,7 @@ def _report_on(report: "FileReport") -> None:
 
 
 @data.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=plugin_names("datasets"))
 @data_root_option
 @plugin_option
 def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
@@ -181,7 +182,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
 
 
 @data.command(context_settings={"ignore_unknown_options": True}, options_metavar="[OPTIONS]")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="--INPUT DIR …")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Data root to make; must not exist.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of every draw.")
@@ -223,7 +224,7 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
 @click.option(
     "--per-class",
@@ -254,6 +255,8 @@ def show(
     from crayon_bench.runs.protocol import parse_set, parse_value
     from crayon_bench.store.atomic import write_file
 
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output {output}: expected a file name that ends with .png, which is what is written")
     located = _located(name, data_root, plugin_files)
     values = {}
     for key, value in map(parse_set, sets):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import data_root_option, plugin_option, protocol_option, set_option, store_option
+from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.texts import parse_seeds
 
 if TYPE_CHECKING:
@@ -20,14 +21,24 @@ def oracle() -> None:
 
 
 @oracle.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Data set; as in run.")
-@click.option("--seeds", default="1", show_default=True, metavar="N|0,1,2", help="Original models to ask about.")
-@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@click.option(
+    "--dataset", required=True, metavar="NAME", shell_complete=plugin_names("datasets"), help="Data set; as in run."
+)
+@click.option("--seeds", default="1", show_default=True, metavar="N|0,1,2|1-3", help="Original models to ask about.")
+@protocol_option
 @data_root_option
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--oracle", "name", default="simulated", show_default=True, metavar="NAME", help="Who is asked.")
+@click.option(
+    "--oracle",
+    "name",
+    default="simulated",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=plugin_names("oracles"),
+    help="Who is asked.",
+)
 @click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="Recorded answers, as in run.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
 @click.option("--patches", type=click.IntRange(1, 1000), help="Patches per neuron. Default: the protocol's.")

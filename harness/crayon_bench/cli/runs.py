@@ -9,6 +9,7 @@ import click
 
 from crayon_bench.commands import data_root_option, plugin_option, store_option
 from crayon_bench.errors import UserError, one_line
+from crayon_bench.plugins.completing import complete_runs
 
 if TYPE_CHECKING:
     from crayon_bench.cli.showing import Known
@@ -98,7 +99,7 @@ def _scores_of(records: "Sequence[Record]") -> list[str]:
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @store_option
 @click.option(
     "--format",
@@ -161,7 +162,7 @@ def prune(store: Path, yes: bool) -> None:
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write: NAME.safetensors.")
 @store_option
 @click.option("--force", is_flag=True, help="Write over files that are there.")
@@ -241,8 +242,8 @@ def _write_model(
 
 
 @runs.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", shell_complete=complete_runs)
+@click.argument("second", shell_complete=complete_runs)
 @store_option
 def diff(first: str, second: str, store: Path) -> None:
     """Show in which coordinates, and in which results, two runs differ."""

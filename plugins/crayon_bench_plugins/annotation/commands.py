@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crayon_bench import UserError
+from crayon_bench.commands import form_of
 from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ _answers = click.option(
 
 @click.command()
 @_answers
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), show_default="csv, or as --output ends")
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
-def export(answers: Path, form: str, output: Path) -> None:
+def export(answers: Path, form: str | None, output: Path) -> None:
     """Write all answers to a table: example, task, annotator, answer, shown_at, answered_at, via.
 
     One row for each annotator and question; what was undone is not in it. The answer is yes, no, maybe or skip, a box
@@ -38,6 +39,7 @@ def export(answers: Path, form: str, output: Path) -> None:
     from crayon_bench_plugins.annotation.answers.folder import Answers
     from crayon_bench_plugins.annotation.tables import rows_of, to_csv, to_parquet
 
+    form = form_of(output, form, {".csv": "csv", ".parquet": "parquet"}, "csv")
     rows, remarks = rows_of(Answers.open(answers))
     _remark(remarks)
     try:

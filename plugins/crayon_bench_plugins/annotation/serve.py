@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 
 from crayon_bench import UserError
-from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import data_root_option, plugin_option, protocol_option, set_option, store_option
 from crayon_bench.errors import one_line
+from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.texts import MAX_SEED
 from crayon_bench_plugins.annotation.listening import SHORTEST_TOKEN, bound, check_address, run
 
@@ -24,7 +25,13 @@ PORT = 8642
 
 
 @click.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Data set; see: crayon-bench data list.")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    shell_complete=plugin_names("datasets"),
+    help="Data set; see: crayon-bench data list.",
+)
 @click.option(
     "--task",
     required=True,
@@ -76,7 +83,7 @@ PORT = 8642
     show_default=True,
     help="Seed of the original model that is asked about, and of the order of the questions.",
 )
-@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@protocol_option
 @data_root_option
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
@@ -202,7 +209,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise UserError(
             f"the annotation page needs {error.name or 'more'}, which is not installed",
-            "pip install 'crayon-bench[annotate]'",
+            "pip install starlette uvicorn jinja2",
         ) from None
 
 
