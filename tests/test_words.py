@@ -1,6 +1,7 @@
 """Small things that users write: seeds, names, files to write; and what they are told."""
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from crayon_bench.data.contact_sheet import draw
 from crayon_bench.dataset import Evidence, Found, LoadedData, Source, Split
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.runs import environment
 from crayon_bench.texts import parse_seeds
 
 ROOT = Path(__file__).parent.parent
@@ -95,3 +97,33 @@ def test_what_cannot_be_imported_says_what_to_do(cli):
     assert "give it where it lies: --dataset folder:here" in cli("data", "import", "folder", "here").err
     told = cli("data", "import", "celeba", "nowhere").err
     assert "notes.txt" not in told and "give a folder, an archive" in told
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two GPUs, which $CUDA_VISIBLE_DEVICES names 4 and 6."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr(environment, "_seen", None)
+    monkeypatch.setattr(environment.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(environment.torch.cuda, "is_initialized", lambda: False)
+
+
+def test_one_gpu_is_chosen_by_its_number(gpus, monkeypatch):
+    assert environment.one_gpu("auto") == "auto" and os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+    for number, name in ((1, "6"), (0, "4"), (1, "6")):  # of those that there were, not of the one that is left
+        assert environment.one_gpu(f"cuda:{number}") == "cuda" and os.environ["CUDA_VISIBLE_DEVICES"] == name
+    with pytest.raises(UserError, match="no such GPU — there is cuda:0 to cuda:1"):
+        environment.one_gpu("cuda:2")
+    with pytest.raises(UserError, match="use --device cuda"):
+        environment.one_gpu("cuda:1", elsewhere=True)
+    monkeypatch.setattr(environment.torch.cuda, "is_initialized", lambda: True)
+    assert environment.one_gpu("cuda:1") == "cuda"
+    with pytest.raises(UserError, match="in a new one"):
+        environment.one_gpu("cuda:0")
+
+
+@pytest.mark.parametrize("command", ["run", "oracle stats", "annotate serve --task maps"])
+@pytest.mark.parametrize("device", ["cuda:", "cuda:-1", "cuda:x", "gpu", "mps"])
+def test_what_is_no_device_is_refused(cli, command, device):
+    told = cli(*command.split(), "--dataset", "celeba", "--source", "standin", "--device", device)
+    assert told.code == 2 and f"--device {device}" in told.err and told.err.count("\n") == 1

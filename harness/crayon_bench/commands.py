@@ -11,6 +11,7 @@ from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.plugins.completing import complete_protocols
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.rows import PluginError
+from crayon_bench.texts import DEVICES, kind_of_device
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +71,24 @@ def protocol_option(command: F) -> F:
         help="Recipe: one of the data set's own, which crayon-bench plugins info DATASET lists, or a TOML file."
         " Default: the data set's, such as paper; quick on a stand-in.",
         shell_complete=complete_protocols,
+    )(command)
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    kind_of_device(value)
+    return value
+
+
+def device_option(command: F) -> F:
+    """``--device DEVICE``."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="[auto|cpu|cuda|cuda:N]",
+        callback=_device,
+        shell_complete=lambda ctx, param, incomplete: [name for name in DEVICES if name.startswith(incomplete)],
+        help="Where to compute; cuda:N is the GPU with this number.",
     )(command)
 
 

@@ -49,3 +49,11 @@ def choice(value: Any, options: Sequence[str], option: str) -> str:
     if str(value) not in options:
         raise UserError(f"{option} {value}: there is no such choice", did_you_mean(str(value), options))
     return str(value)
+
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def kind_of_device(device: str) -> str:
+    """Return one of :data:`DEVICES`, ``cuda`` for ``cuda:N`` too. Raises UserError."""
+    return choice("cuda" if re.fullmatch(r"cuda:[0-9]{1,4}", device) else device, DEVICES, "--device")

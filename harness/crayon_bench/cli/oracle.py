@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, protocol_option, set_option, store_option
+from crayon_bench.commands import (
+    data_root_option,
+    device_option,
+    plugin_option,
+    protocol_option,
+    set_option,
+    store_option,
+)
 from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.texts import parse_seeds
 
@@ -29,7 +36,7 @@ def oracle() -> None:
 @data_root_option
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--oracle",
     "name",
@@ -71,6 +78,7 @@ def stats(
     """
     from crayon_bench.dataset import Source
     from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.runs.environment import one_gpu
     from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench.runs.survey import survey
     from crayon_bench.store.store import Store
@@ -87,7 +95,7 @@ def stats(
         answers=answers,
         sets=sets,
         weights=weights,
-        device=device,
+        device=one_gpu(device),
     )
     plan = make_plan(options, registry)
     for remark in [*plan.problems, *plan.remarks]:

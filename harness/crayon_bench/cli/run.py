@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, protocol_option, set_option, store_option
+from crayon_bench.commands import (
+    data_root_option,
+    device_option,
+    plugin_option,
+    protocol_option,
+    set_option,
+    store_option,
+)
 from crayon_bench.plugins.completing import plugin_names
 
 if TYPE_CHECKING:
@@ -101,7 +108,7 @@ def _chosen(args: list[str]) -> str:
     metavar="MIB",
     help="End a run that adds more to its process's memory; it has failed. On Linux.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="[auto|cpu|cuda]", help="Where to compute.")
+@device_option
 @click.option(
     "--oracle",
     default="simulated",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, store_option
+from crayon_bench.commands import data_root_option, device_option, plugin_option, store_option
 from crayon_bench.errors import UserError, one_line
 from crayon_bench.plugins.completing import complete_runs
 
@@ -173,7 +173,7 @@ def prune(store: Path, yes: bool) -> None:
 @data_root_option
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="The run's weights, if it had a file.")
 @click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="The run's recorded answers.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @plugin_option
 def export(
     run: str,
@@ -195,6 +195,7 @@ def export(
     """
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.again import Inputs
+    from crayon_bench.runs.environment import one_gpu
     from crayon_bench.store.records import Status
     from crayon_bench.store.store import Store
 
@@ -207,7 +208,7 @@ def export(
     beside = output.with_suffix(".md")
     if not force and (there := next((path for path in (output, beside) if path.exists()), None)):
         raise UserError(f"--output {output}: {there} is there already", "choose another name, or add --force")
-    inputs = Inputs(dataset, data_root, weights, answers, device)
+    inputs = Inputs(dataset, data_root, weights, answers, one_gpu(device))
     _write_model(kept, record, output, beside, inputs, Registry(plugin_files))
     click.echo(f"{output}: {record.title['method']} on {record.title['dataset']}, seed {record.seed}; card: {beside}")
 

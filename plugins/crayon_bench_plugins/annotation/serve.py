@@ -10,7 +10,14 @@ import click
 from click.core import ParameterSource
 
 from crayon_bench import UserError
-from crayon_bench.commands import data_root_option, plugin_option, protocol_option, set_option, store_option
+from crayon_bench.commands import (
+    data_root_option,
+    device_option,
+    plugin_option,
+    protocol_option,
+    set_option,
+    store_option,
+)
 from crayon_bench.errors import one_line
 from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.texts import MAX_SEED
@@ -87,7 +94,7 @@ PORT = 8642
 @data_root_option
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
 @set_option
 @plugin_option
@@ -133,6 +140,7 @@ def serve(
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
         from crayon_bench import Source
         from crayon_bench.plugins.registry import Kind, Registry
+        from crayon_bench.runs.environment import one_gpu
         from crayon_bench.runs.plan import Options
         from crayon_bench.store.store import Store
         from crayon_bench_plugins.annotation.answers.folder import Answers
@@ -154,7 +162,7 @@ def serve(
             source=Source(source),
             sets=sets,
             weights=weights,
-            device=device,
+            device=one_gpu(device),
         )
         say("Reading the data; making what is asked about, if the store does not have it…")
         material = gather(Task(task), options, registry, Store.create(store), say)
