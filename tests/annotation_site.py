@@ -58,6 +58,7 @@ def main(task: str, answers: str, n: str, *rest: str) -> None:
     from crayon_bench_plugins.annotation.answers.folder import Answers
     from crayon_bench_plugins.annotation.desk import Desk
     from crayon_bench_plugins.annotation.doors import Keys
+    from crayon_bench_plugins.annotation.instructions import read_instructions
     from crayon_bench_plugins.annotation.listening import bound, run
     from crayon_bench_plugins.annotation.pictures import Pictures
     from crayon_bench_plugins.annotation.server import Service
@@ -72,7 +73,9 @@ def main(task: str, answers: str, n: str, *rest: str) -> None:
         limit=int(limit) if limit else None,
     )
     with bound("127.0.0.1", 0) as listener:
-        service = Service(asked, desk, Pictures(asked), Keys(options.get("token")), options.get("annotator"), "who")
+        own = read_instructions(Path(options["instructions"])) if "instructions" in options else ""
+        keys = Keys(options.get("token"))
+        service = Service(asked, desk, Pictures(asked), keys, options.get("annotator"), "who", own)
         print(listener.getsockname()[1], flush=True)
         run(service, listener, ("127.0.0.1", *filter(None, [options.get("name")])))
     desk.close()

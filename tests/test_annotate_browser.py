@@ -87,7 +87,7 @@ def page_of(browser, url: str, name: str | None, size=DESKTOP, failing: str = "-
 
 def begin(page) -> None:
     page.wait_for_selector("dialog[open]")
-    assert page.locator("dialog svg[role=img]").count() == 2  # the two worked examples
+    assert page.locator("dialog .example").count() in (2, 4)  # two worked examples, or four maps of one's own
     page.keyboard.press("Enter")
 
 
@@ -205,6 +205,40 @@ def test_a_hundred_maps_by_keyboard_are_what_a_run_is_told(browser, screenshots,
     assert record["feedback"]["by_kind"] == {"map_verdict": asked}
     assert not any("another model" in warning for warning in record["warnings"])
     assert len(manifest["questions"]) == 128
+
+
+def test_when_all_is_done_the_page_shows_nothing_dead_and_says_what_comes_next(browser, screenshots, tmp_path):
+    site = Site(tmp_path, "maps", 4)
+    try:
+        with page_of(browser, site.url, "Ada") as ada:
+            ada.wait_for_selector("dialog[open]")
+            ada.wait_for_function(
+                "[...document.querySelectorAll('dialog img')].every(i => i.complete && i.naturalWidth)"
+            )
+            ada.screenshot(path=screenshots / "guide-own.png")
+            begin(ada)
+            for key in "ynmy":
+                ready(ada)
+                ada.keyboard.press(key)
+            saved(ada, 4)
+            ada.wait_for_selector("#work[data-finished=yes]")
+            assert "All done" in ada.inner_text("#stage") and "Ctrl-C" in ada.inner_text("#stage")
+            ada.screenshot(path=screenshots / "done.png")
+            seen = ada.locator("#work button:visible, #work input:visible, #work dd:visible").all_inner_texts()
+            assert [text.split()[0] for text in seen] == ["Undo"]
+            ada.keyboard.press("z")  # the one that is left does what it says
+            ready(ada)
+            assert ada.locator("[data-answer=yes]").is_visible()
+            ada.keyboard.press("y")
+            ada.wait_for_selector("#work[data-finished=yes]")
+        with page_of(browser, site.url, "Bo") as bo:
+            bo.wait_for_selector("#work[data-finished='by others']")
+            assert bo.locator("dialog[open]").count() == 0
+            assert "all 4 questions are answered, by others" in bo.inner_text("#stage")
+            assert bo.locator("#work button:visible").count() == 0
+            bo.screenshot(path=screenshots / "second.png")
+    finally:
+        site.close()
 
 
 def test_a_save_that_fails_brings_the_question_back(browser, tmp_path):

@@ -4,6 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from crayon_bench.feedback import FeedbackKind, Verdict
+from crayon_bench.runs.survey import Answers, follow_size
+
 FACES = ["--dataset", "celeba", "--source", "standin", "--seeds", "0,"]
 SIZES = ("dataset.majority=20", "dataset.minority=4", "dataset.test=4", "dataset.validation=4", "original.epochs=1")
 SMALL = [part for pair in SIZES for part in ("--set", pair)]
@@ -47,3 +53,55 @@ def test_how_well_the_answer_alone_tells_the_class(cli):
     best = sum(max(counts[name][answer] for name in counts if name != "all") for answer in counts["all"])
     guess, base = re.search(r"tells the class of ([\d.]+)% .* commonest, ([\d.]+)%", told.out).groups()
     assert (guess, base) == (f"{100 * best / 48:.1f}", "50.0")
+
+
+def test_the_chance_level_stands_beside_the_percentiles(cli):
+    from crayon_bench.plugins.registry import Registry
+    from crayon_bench.runs.loading import load_data
+    from crayon_bench.runs.plan import Options, make_plan
+
+    told = cli("oracle", "stats", *FACES, *SMALL, "--store", "store")
+    registry = Registry()
+    options = Options(datasets=["celeba"], methods=["original"], seeds=[0], source="standin", sets=SMALL[1::2])
+    data = load_data(make_plan(options, registry).requests[0], registry)
+    sizes = data.evidence.relevant_masks(np.arange(48)).mean((1, 2))
+    rows = {line.split("  ")[0]: line.split() for line in told.out.partition("Share of a map")[2].splitlines()}
+    assert rows["maps of"][2] == "chance" and rows["maps of"][3:5] == ["5", "%"]
+    assert float(rows["all"][1]) == pytest.approx(sizes.mean(), abs=0.0006)
+    assert float(rows["smiling"][1]) == pytest.approx(sizes[data.train.labels == 1].mean(), abs=0.0006)
+    below = float(re.search(r"([\d.]+)% of the maps have less", told.out)[1])
+    assert 0 < below < 100
+
+
+def test_answers_that_follow_the_size_of_the_mask_or_the_class_are_told():
+    random = np.random.default_rng(0)
+    size = random.random(400)
+    by_size = np.where(size > 0.5, Verdict.YES, Verdict.NO)
+    assert follow_size(by_size, size) == pytest.approx(0.866, abs=0.01)
+    assert follow_size(np.where(size < 0.5, Verdict.YES, Verdict.MAYBE), size) < -0.8
+    assert follow_size(random.choice([Verdict.YES, Verdict.NO], 400), size) is None
+    assert follow_size(np.where(size > 0.5, Verdict.UNASKED, Verdict.NO), size) is None  # nothing but no was answered
+    assert follow_size(np.full(400, Verdict.NO), size) is None
+    assert follow_size(by_size[:4], size[:4]) is None  # four answers say nothing
+
+    def of(*rows: tuple[int, int, int, int]) -> Answers:
+        return Answers(FeedbackKind.MAP_VERDICT, np.array(rows))
+
+    assert of((90, 0, 10, 0), (10, 0, 90, 0)).follow_class() == pytest.approx(0.8, abs=0.02)
+    assert of((50, 5, 45, 0), (45, 5, 50, 0)).follow_class() is None
+    assert of((0, 0, 100, 0), (0, 0, 100, 0)).follow_class() is None
+    assert of((0, 0, 50, 50), (0, 0, 100, 0)).follow_class() > 0.5  # who is left unasked tells the class too
+    assert of((2, 0, 1, 0), (1, 0, 2, 0)).follow_class() is None
+
+
+def test_the_warnings_are_printed(cli, monkeypatch):
+    import crayon_bench.runs.survey as module
+
+    monkeypatch.setattr(module, "NOTABLE", 0.0)
+    monkeypatch.setattr(module, "UNLIKELY", 1.1)
+    birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1"]  # of many sizes; faces are of one
+    told = cli("oracle", "stats", *birds, "--store", "store").out
+    assert re.search(r"Warning: the answers follow the class \(Cramér's V 0\.\d\d\)", told)
+    assert re.search(
+        r"Warning: the answers follow the size of the relevant part \(rank correlation [+-]0\.\d\d\)", told
+    )

@@ -28,7 +28,7 @@ from crayon_bench.runs.remaining import Rerun, split_plan
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
-from crayon_bench.texts import choice, parse_seeds, split_names
+from crayon_bench.texts import choice, kind_of_device, parse_seeds, split_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,6 @@ Level = Literal["run", "cell", "group", "example"]
 Names = str | Sequence[str]
 
 STORE = Path("crayon-runs")
-DEVICES = ("auto", "cpu", "cuda")
 
 _running = threading.Lock()
 
@@ -107,7 +106,7 @@ def run(
             strategy=strategy,
             sets=_sets(settings),
             weights=_path(weights),
-            device=choice(device, DEVICES, "--device"),
+            device=kind_of_device(str(device)),
             keep_models=keep_models,
         )
         limits = _limits(time_limit, memory_limit)
@@ -125,6 +124,10 @@ def run(
             records, left = split_plan(plan, known, which)
         else:
             left = []
+            if str(device).startswith("cuda:"):
+                from crayon_bench.runs.environment import one_gpu  # imports torch
+
+                one_gpu(str(device), elsewhere=carrier.elsewhere)
             known = _ready(plan, Path(store), carrier)
             records = _carry_out(plan, known, carrier, registry, limits, which, quiet=not progress)
         return Results(records, known, plan.requests, left, names, plan.problems, registry.file_errors)

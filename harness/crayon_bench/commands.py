@@ -1,6 +1,6 @@
 """What commands are made of, here and in plugins: options that several share, and groups that import what is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.plugins.completing import complete_protocols
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.rows import PluginError
+from crayon_bench.texts import DEVICES, kind_of_device
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,6 +61,53 @@ def set_option(command: F) -> F:
         help="Change a value of the protocol, e.g. rrr.lambda=10; sections dataset, oracle, model, original, refine and"
         " protocol work too. May be given several times.",
     )(command)
+
+
+def protocol_option(command: F) -> F:
+    """``--protocol NAME|FILE``."""
+    return click.option(
+        "--protocol",
+        metavar="NAME|FILE",
+        help="Recipe: one of the data set's own, which crayon-bench plugins info DATASET lists, or a TOML file."
+        " Default: the data set's, such as paper; quick on a stand-in.",
+        shell_complete=complete_protocols,
+    )(command)
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    kind_of_device(value)
+    return value
+
+
+def device_option(command: F) -> F:
+    """``--device DEVICE``."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="[auto|cpu|cuda|cuda:N]",
+        callback=_device,
+        shell_complete=lambda ctx, param, incomplete: [name for name in DEVICES if name.startswith(incomplete)],
+        help="Where to compute; cuda:N is the GPU with this number.",
+    )(command)
+
+
+def form_of(output: Path | None, form: str | None, endings: Mapping[str, str], default: str) -> str:
+    """Return what to write: the *form* that was given, or what the ending of the file *output* says, or *default*.
+
+    *endings*: such as ``.csv`` → form. Raises UserError where ending and form disagree, or neither says it.
+    """
+    ending = "" if output is None else output.suffix.lower()
+    if form is None:
+        if ending and ending not in endings:
+            known = ", ".join(endings)
+            raise UserError(f"--output {output}: unknown ending {ending}", f"expected {known}; or say --format")
+        return endings.get(ending, default)
+    if ending in endings and endings[ending] != form:
+        raise UserError(
+            f"--output {output}: the ending is that of {endings[ending]}, --format is {form}", "make them agree"
+        )
+    return form
 
 
 class LazyGroup(click.Group):

@@ -48,12 +48,23 @@ def one_line(text: str, longest: int = 1500) -> str:
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
+_TELLING = 4
+"""Characters from which on a part of a name tells which one was meant."""
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return ``"Did you mean 'x'?"`` for the option nearest to *word*, or what there is to choose from."""
+    """Return ``"did you mean 'x'?"``, or what there is to choose from.
+
+    Near are all options that begin with *word*, or have it within; otherwise the one that is spelt most like it.
+    """
     known = sorted(set(options))
+    lower = word.lower()
     near = (
-        get_close_matches(word.lower(), known, n=1, cutoff=0.6) or [o for o in known if word and o.startswith(word)][:1]
+        [o for o in known if lower and o.lower().startswith(lower)]
+        or [o for o in known if len(lower) >= _TELLING and lower in o.lower()]
+        or get_close_matches(lower, known, n=1, cutoff=0.6)
     )
-    if near:
-        return f"did you mean '{near[0]}'?"
+    if near and (len(near) < len(known) or len(near) == 1):
+        *rest, last = [f"'{name}'" for name in near]
+        return f"did you mean {', '.join(rest) + ' or ' if rest else ''}{last}?"
     return f"choose from: {', '.join(known)}" if known else "there is none to choose from"

@@ -1,11 +1,13 @@
 """What users write in a word or two: names, seeds and choices, on a command line or in a script."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crayon_bench.errors import UserError, did_you_mean
 
 MAX_SEED = 2**31 - 1
+MOST_SEEDS = 10_000
 
 
 def split_names(text: str | Iterable[str], option: str) -> list[str]:
@@ -18,19 +20,27 @@ def split_names(text: str | Iterable[str], option: str) -> list[str]:
 
 
 def parse_seeds(text: str | int | Sequence[int]) -> list[int]:
-    """Read ``5`` (seeds 0 to 4), ``0,1,2`` or ``7,`` (seed 7 alone), or a number or list of these. Raises UserError."""
+    """Read ``5`` (seeds 0 to 4), ``0,1,2``, ``1-3`` or ``7,`` (seed 7 alone), or a number or list. Raises UserError."""
     several = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else None
     word = str(text) if several is None else ",".join(map(str, several)) + ","
     parts = [part.strip() for part in word.split(",")]
     if len(parts) > 1 and parts[-1] == "":
         parts.pop()
-    if not all(part.isascii() and part.isdigit() and len(part) < 20 and int(part) <= MAX_SEED for part in parts):
-        raise UserError(f"--seeds {text}: expected a number of seeds, such as 5, or a list of seeds, such as 0,1,2")
-    numbers = [int(part) for part in parts]
-    if several is not None or "," in word:
+    ends = [re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", part) for part in parts]
+    if not all(end is not None and int(end[1]) <= int(end[2] or end[1]) <= MAX_SEED for end in ends):
+        raise UserError(
+            f"--seeds {text}: expected a number of seeds, such as 5, or a list of seeds, such as 0,1,2 or 1-3"
+        )
+    spans = [(int(end[1]), int(end[2] or end[1])) for end in ends if end is not None]
+    if sum(last - first + 1 for first, last in spans) > MOST_SEEDS:
+        raise UserError(f"--seeds {text}: more than {MOST_SEEDS} seeds")
+    numbers = [seed for first, last in spans for seed in range(first, last + 1)]
+    if several is not None or "," in word or "-" in word:
         return list(dict.fromkeys(numbers))
-    if not 1 <= numbers[0] <= 10_000:
-        raise UserError(f"--seeds {text}: the number of seeds must be 1 to 10000", "for seed 7 alone, write --seeds 7,")
+    if not 1 <= numbers[0] <= MOST_SEEDS:
+        raise UserError(
+            f"--seeds {text}: the number of seeds must be 1 to {MOST_SEEDS}", "for seed 7 alone, write --seeds 7,"
+        )
     return list(range(numbers[0]))
 
 
@@ -39,3 +49,11 @@ def choice(value: Any, options: Sequence[str], option: str) -> str:
     if str(value) not in options:
         raise UserError(f"{option} {value}: there is no such choice", did_you_mean(str(value), options))
     return str(value)
+
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def kind_of_device(device: str) -> str:
+    """Return one of :data:`DEVICES`, ``cuda`` for ``cuda:N`` too. Raises UserError."""
+    return choice("cuda" if re.fullmatch(r"cuda:[0-9]{1,4}", device) else device, DEVICES, "--device")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.commands import store_option
+from crayon_bench.commands import form_of, store_option
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.screen import fit_lines, screen_width
 from crayon_bench.texts import split_names
@@ -16,19 +16,30 @@ if TYPE_CHECKING:
     from crayon_bench_leaderboards.table import Table
 
 
+def _boards() -> list[str]:
+    from importlib.resources import files
+
+    folder = files("crayon_bench_leaderboards") / "boards"
+    return sorted([*(file.name.removesuffix(".toml") for file in folder.iterdir()), "curve"])
+
+
+_TABLES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html"}
+_VERDICTS = {".txt": "terminal", ".md": "markdown", ".json": "json", ".xml": "junit"}
+
+
 @click.command()
 @store_option
 @click.option(
     "--board",
     metavar="NAME|FILE",
+    shell_complete=lambda ctx, param, incomplete: [name for name in _boards() if name.startswith(incomplete)],
     help="Which table; curve: a score against feedback. Default: every table that the store has runs for.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
-    default="terminal",
-    show_default=True,
+    show_default="terminal, or what the ending of --output says",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
@@ -47,7 +58,7 @@ if TYPE_CHECKING:
 def leaderboard(
     store: Path,
     board: str | None,
-    form: str,
+    form: str | None,
     output: Path | None,
     source: str | None,
     protocol: str | None,
@@ -66,6 +77,7 @@ def leaderboard(
     from crayon_bench_leaderboards.leaderboard import tables_of, text_of
     from crayon_bench_leaderboards.render import print_terminal
 
+    form = form_of(output, form, _TABLES, "terminal")
     _check_plot(board, plot)
     records = [
         record
@@ -165,8 +177,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
     "--format",
     "form",
     type=click.Choice(["terminal", "markdown", "json", "junit"]),
-    default="terminal",
-    show_default=True,
+    show_default="terminal, or what the ending of --output says",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
 @click.option("--update-baseline", is_flag=True, help="Write the store's runs to the baseline FILE; compare nothing.")
@@ -178,7 +189,7 @@ def check(
     methods: str | None,
     allow: str | None,
     any_seeds: bool,
-    form: str,
+    form: str | None,
     output: Path | None,
     update_baseline: bool,
 ) -> int:
@@ -198,6 +209,7 @@ def check(
     from crayon_bench_leaderboards.check import check as compare
     from crayon_bench_leaderboards.render.report import conclusion, report_text
 
+    form = form_of(output, form, _VERDICTS, "terminal")
     chosen = None if methods is None else split_names(methods, "--methods")
     full_name = None if metric is None else _known_metric(metric)
     if margin != margin:

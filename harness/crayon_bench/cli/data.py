@@ -7,6 +7,7 @@ import click
 
 from crayon_bench.commands import data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
+from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.screen import list_text
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def list_datasets(data_root: Path | None, plugin_files: tuple[Path, ...]) -> Non
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @data_root_option
 @click.option("--mirror", "mirrors", multiple=True, metavar="URL", help="Folder on a web server to try first.")
 @plugin_option
@@ -63,7 +64,7 @@ def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_
 
 
 @data.command("import")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @click.argument("path", type=click.Path(path_type=Path))
 @data_root_option
 @click.option("--accept-unverified", is_flag=True, help="Take files without their published checksum, and remember it.")
@@ -82,7 +83,7 @@ def import_data(
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @data_root_option
 @set_option
 @plugin_option
@@ -158,7 +159,7 @@ def _report_on(report: "FileReport") -> None:
 
 
 @data.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=plugin_names("datasets"))
 @data_root_option
 @plugin_option
 def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
@@ -183,7 +184,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
 
 
 @data.command(context_settings={"ignore_unknown_options": True}, options_metavar="[OPTIONS]")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="--INPUT DIR …")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Data root to make; must not exist.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of every draw.")
@@ -225,7 +226,7 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names("datasets"))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
 @click.option(
     "--per-class",
@@ -263,6 +264,8 @@ def show(
     from crayon_bench.dataset import Source
     from crayon_bench.store.atomic import write_file
 
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output {output}: expected a file name that ends with .png, which is what is written")
     located = _located(name, data_root, plugin_files)
     found = located.dataset.find(located.root, Source(source), strict=located.strict)
     title = found.title or located.dataset.title

@@ -1,11 +1,21 @@
 """``crayon-bench oracle``."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import (
+    data_root_option,
+    device_option,
+    plugin_option,
+    protocol_option,
+    set_option,
+    store_option,
+)
+from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.texts import parse_seeds
 
 if TYPE_CHECKING:
@@ -18,14 +28,24 @@ def oracle() -> None:
 
 
 @oracle.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Data set; as in run.")
-@click.option("--seeds", default="1", show_default=True, metavar="N|0,1,2", help="Original models to ask about.")
-@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@click.option(
+    "--dataset", required=True, metavar="NAME", shell_complete=plugin_names("datasets"), help="Data set; as in run."
+)
+@click.option("--seeds", default="1", show_default=True, metavar="N|0,1,2|1-3", help="Original models to ask about.")
+@protocol_option
 @data_root_option
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--oracle", "name", default="simulated", show_default=True, metavar="NAME", help="Who is asked.")
+@device_option
+@click.option(
+    "--oracle",
+    "name",
+    default="simulated",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=plugin_names("oracles"),
+    help="Who is asked.",
+)
 @click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="Recorded answers, as in run.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
 @click.option("--patches", type=click.IntRange(1, 1000), help="Patches per neuron. Default: the protocol's.")
@@ -48,14 +68,17 @@ def stats(
 ) -> None:
     """Print which answers an oracle gives about the maps and neurons of original models, in all and by class.
 
-    Answers that depend on the class leak the label: a method may learn from them without looking at any map. And
-    cut-offs that fit other maps than yours make every answer the same: the quantiles show where yours lie.
+    Answers that depend on the class leak the label: a method may learn from them without looking at any map. Those
+    that depend on how large the relevant part is say little about where the model looks. A warning tells of both. And
+    cut-offs that fit other maps than yours make every answer the same: the quantiles show where yours lie, and chance
+    what a map has that looks everywhere alike.
 
     Original models, their maps and neurons are made if the store does not have them. Nothing else is kept, and
     nothing is counted.
     """
     from crayon_bench.dataset import Source
     from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.runs.environment import one_gpu
     from crayon_bench.runs.plan import Options, make_plan
     from crayon_bench.runs.survey import survey
     from crayon_bench.store.store import Store
@@ -72,7 +95,7 @@ def stats(
         answers=answers,
         sets=sets,
         weights=weights,
-        device=device,
+        device=one_gpu(device),
     )
     plan = make_plan(options, registry)
     for remark in [*plan.problems, *plan.remarks]:
@@ -102,13 +125,31 @@ def _print(found: "Survey", dataset: str) -> None:
         click.echo(
             f"The answer alone tells the class of {guess:.1%} of the images; always guessing the commonest, {base:.1%}."
         )
+        if (V := found.maps.follow_class()) is not None:
+            _tell(
+                f"Warning: the answers follow the class (Cramér's V {V:.2f}): a method may learn the class from them,"
+                " and look as if it had learned where to look."
+            )
+        if found.follow_size is not None:
+            which = "larger" if found.follow_size > 0 else "smaller"
+            _tell(
+                "Warning: the answers follow the size of the relevant part (rank correlation"
+                f" {found.follow_size:+.2f}): yes goes to images where it is {which}, wherever the model looks."
+            )
         if found.dead_maps:
             click.echo(f"{found.dead_maps} maps are zero everywhere.")
     if found.shares:
-        rows = [(name, *[f"{value:.3f}" for value in values]) for name, values in found.shares.items()]
+        rows = [
+            (name, f"{found.chance[name]:.3f}", *[f"{value:.3f}" for value in values])
+            for name, values in found.shares.items()
+        ]
         click.echo("\nShare of a map's total on relevant pixels, at these percentiles of the maps:")
-        heads = ["maps of", *[f"{q} %" for q in QUANTILES]]
+        heads = ["maps of", "chance", *[f"{q} %" for q in QUANTILES]]
         click.echo(tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+        _tell(
+            "Chance is the share of the image that is relevant: a map that looks everywhere alike has that much on it."
+        )
+        _tell(f"{found.below:.1%} of the maps have less on it than that.")
     if found.neurons is not None:
         click.echo(
             "\nneurons: " + ", ".join(f"{n:,} {name}" for name, n in zip(names, found.neurons, strict=True) if n)
@@ -116,3 +157,8 @@ def _print(found: "Survey", dataset: str) -> None:
         if found.dead_neurons:
             click.echo(f"{found.dead_neurons} more are active on no training image and are not asked about.")
     click.echo("")
+
+
+def _tell(text: str) -> None:
+    """Print a sentence, whose lines fit a terminal."""
+    click.echo(click.wrap_text(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)

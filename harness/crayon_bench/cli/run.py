@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import (
+    data_root_option,
+    device_option,
+    plugin_option,
+    protocol_option,
+    set_option,
+    store_option,
+)
+from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.screen import list_text
 
 if TYPE_CHECKING:
@@ -48,6 +56,7 @@ def _chosen(args: list[str]) -> str:
     "--dataset",
     required=True,
     metavar="NAME[,NAME]",
+    shell_complete=plugin_names("datasets", several=True),
     help="Data sets; see: crayon-bench data list. NAME:PATH for one that is a folder of your own.",
 )
 @click.option(
@@ -55,10 +64,13 @@ def _chosen(args: list[str]) -> str:
     default="all",
     show_default=True,
     metavar="all|NAME[,NAME]",
+    shell_complete=plugin_names("methods", "all", several=True),
     help="Methods; see: crayon-bench plugins list.",
 )
-@click.option("--seeds", default="5", show_default=True, metavar="N|0,1,2", help="Number of seeds, or a list of seeds.")
-@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@click.option(
+    "--seeds", default="5", show_default=True, metavar="N|0,1,2|1-3", help="Number of seeds, or a list of seeds."
+)
+@protocol_option
 @data_root_option
 @click.option(
     "--source",
@@ -73,6 +85,7 @@ def _chosen(args: list[str]) -> str:
     default="auto",
     show_default=True,
     metavar="NAME",
+    shell_complete=plugin_names("executors"),
     help="Where runs are carried out; see: crayon-bench plugins list. auto: processes, if there is work for several."
     " An executor's parameters (crayon-bench plugins info NAME)"
     " are options: --NAME-PARAMETER VALUE.",
@@ -96,9 +109,14 @@ def _chosen(args: list[str]) -> str:
     metavar="MIB",
     help="End a run that adds more to its process's memory; it has failed. On Linux.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="[auto|cpu|cuda]", help="Where to compute.")
+@device_option
 @click.option(
-    "--oracle", default="simulated", show_default=True, metavar="NAME", help="Who answers the methods' questions."
+    "--oracle",
+    default="simulated",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=plugin_names("oracles"),
+    help="Who answers the methods' questions.",
 )
 @click.option(
     "--answers",
@@ -119,6 +137,7 @@ def _chosen(args: list[str]) -> str:
     default="random",
     show_default=True,
     metavar="NAME",
+    shell_complete=plugin_names("strategies"),
     help="Which questions are asked under a budget; see: crayon-bench plugins list.",
 )
 @click.option(

@@ -1,19 +1,27 @@
 """``crayon-bench runs``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, store_option
-from crayon_bench.errors import UserError
+from crayon_bench.commands import data_root_option, device_option, plugin_option, store_option
+from crayon_bench.errors import UserError, one_line
+from crayon_bench.plugins.completing import complete_runs
 
 if TYPE_CHECKING:
+    from crayon_bench.cli.showing import Known
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.again import Inputs
     from crayon_bench.store.records import Record
     from crayon_bench.store.store import Store
+
+
+oracle_option = click.option(
+    "--oracle", metavar="NAME", help="Of several runs that RUN may name, the one with this oracle, such as human."
+)
 
 
 @click.group()
@@ -26,45 +34,108 @@ def runs() -> None:
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
 def list_runs(store: Path, form: str) -> None:
     """List the runs in a store."""
-    from tabulate import tabulate
-
+    from crayon_bench.cli.fitting import fitted, width
     from crayon_bench.store.store import Store
 
     records = Store.open(store).records()
     if form == "json":
         click.echo(json.dumps([json.loads(record.to_json()) for record in records], indent=1, ensure_ascii=False))
         return
-    rows = [
-        (
-            record.key[:12],
-            record.dataset,
-            record.source,
-            record.protocol,
-            record.method,
-            record.seed,
-            record.status.value,
-            record.feedback.total,
-            "  ".join(f"{m.short} {m.value:.2f}" for m in record.metrics.values() if m.value is not None),
-            f"{record.seconds.get('total', 0):.1f}",
-            record.reason or ", ".join(f"{key}={value}" for key, value in record.overrides.items()),
+    if not records:
+        click.echo(f"store {store}: there are no runs", err=True)
+        return
+    rows = _rows(records)
+    shared = ("source", "protocol", "status", "dataset", "oracle")
+    drop = (
+        "s",
+        "source",
+        "protocol",
+        "status",
+        *[h for h in rows[0] if h in _scores_of(records)][:-1],
+        "#FB",
+        "dataset",
+    )
+    click.echo(fitted(rows, width(), shared=shared, drop=drop, cut="remark"))
+
+
+_SHORTEST_KEY = 8
+
+
+def _rows(records: "Sequence[Record]") -> list[dict[str, str]]:
+    """Return one row a run. Budget, oracle and control are columns where a run has another than the usual one."""
+    keys = [record.key for record in records]
+    length = next(n for n in range(_SHORTEST_KEY, 65) if len({key[:n] for key in keys}) == len(set(keys)))
+    rows = []
+    for record in records:
+        scores = {m.short: "" if m.value is None else f"{m.value:.2f}" for m in record.metrics.values()}
+        changed = ", ".join(f"{key}={value}" for key, value in record.overrides.items())
+        rows.append(
+            {
+                "key": record.key[:length],
+                "dataset": record.dataset,
+                "source": record.source,
+                "protocol": record.protocol,
+                "method": record.method,
+                "budget": record.budget or "all",
+                "oracle": record.oracle,
+                "control": "tally" if record.feedback.lent else "",
+                "seed": str(record.seed),
+                "status": record.status.value,
+                "#FB": f"{record.feedback.total:,}",
+                **{short: scores.get(short, "") for short in _scores_of(records)},
+                "s": f"{record.seconds.get('total', 0):.1f}",
+                "remark": record.reason or changed,
+            }
         )
-        for record in records
-    ]
-    headers = ["key", "dataset", "source", "protocol", "method", "seed", "status", "#FB", "metrics", "s", "remark"]
-    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+    for head, usual in {"budget": "all", "oracle": "simulated", "control": "", "remark": ""}.items():
+        if all(row[head] == usual for row in rows):
+            for row in rows:
+                del row[head]
+    return rows
+
+
+def _scores_of(records: "Sequence[Record]") -> list[str]:
+    return list(dict.fromkeys(m.short for record in records for m in record.metrics.values()))
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @store_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "json"]),
+    default="terminal",
+    show_default=True,
+    help="json: the whole record, for programs.",
+)
 @click.option("--log", is_flag=True, help="Show the run's log instead.")
-def show(run: str, store: Path, log: bool) -> None:
-    """Show the record of RUN as JSON."""
+@oracle_option
+def show(run: str, store: Path, form: str, log: bool, oracle: str | None) -> None:
+    """Show what RUN was, its scores, groups and feedback, and the command that repeats it."""
+    from crayon_bench.cli.fitting import width
+    from crayon_bench.cli.showing import shown
     from crayon_bench.store.store import Store
 
     kept = Store.open(store)
-    record = _one(kept, run)
-    click.echo(kept.log(record) if log else record.to_json(), nl=False)
+    record = _one(kept, run, oracle)
+    if log or form == "json":
+        click.echo(kept.log(record) if log else record.to_json(), nl=False)
+        return
+    for line in shown(record, store, _known(record.dataset), width()):
+        click.echo(line)
+
+
+def _known(dataset: str) -> "Known":
+    from crayon_bench.api import list_protocols
+    from crayon_bench.cli.showing import Known
+    from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.plugins.rows import PluginError
+
+    try:
+        return Known(list_protocols(dataset), Registry().load(Kind.DATASET, dataset).takes_path)
+    except (UserError, PluginError):
+        return Known(None, False)
 
 
 @runs.command()
@@ -91,23 +162,25 @@ def prune(store: Path, yes: bool) -> None:
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write: NAME.safetensors.")
 @store_option
 @click.option("--force", is_flag=True, help="Write over files that are there.")
+@oracle_option
 @click.option(
     "--dataset", default="", metavar="NAME:PATH", help="Where the data lie, if they are a folder of your own."
 )
 @data_root_option
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="The run's weights, if it had a file.")
 @click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="The run's recorded answers.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @plugin_option
 def export(
     run: str,
     output: Path,
     store: Path,
     force: bool,
+    oracle: str | None,
     dataset: str,
     data_root: Path | None,
     weights: Path | None,
@@ -122,19 +195,20 @@ def export(
     """
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.again import Inputs
+    from crayon_bench.runs.environment import one_gpu
     from crayon_bench.store.records import Status
     from crayon_bench.store.store import Store
 
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: expected a file NAME.safetensors")
     kept = Store.open(store)
-    record = _one(kept, run)
+    record = _one(kept, run, oracle)
     if record.status is not Status.OK:
         raise UserError(f"run {record.folder} {record.status.value}: {record.reason}", "it has no refined model")
     beside = output.with_suffix(".md")
     if not force and (there := next((path for path in (output, beside) if path.exists()), None)):
         raise UserError(f"--output {output}: {there} is there already", "choose another name, or add --force")
-    inputs = Inputs(dataset, data_root, weights, answers, device)
+    inputs = Inputs(dataset, data_root, weights, answers, one_gpu(device))
     _write_model(kept, record, output, beside, inputs, Registry(plugin_files))
     click.echo(f"{output}: {record.title['method']} on {record.title['dataset']}, seed {record.seed}; card: {beside}")
 
@@ -169,8 +243,8 @@ def _write_model(
 
 
 @runs.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", shell_complete=complete_runs)
+@click.argument("second", shell_complete=complete_runs)
 @store_option
 def diff(first: str, second: str, store: Path) -> None:
     """Show in which coordinates, and in which results, two runs differ."""
@@ -217,10 +291,49 @@ def _results(record: "Record") -> dict[str, Any]:
     }
 
 
-def _one(store: "Store", name: str) -> "Record":
+def _one(store: "Store", name: str, oracle: str | None = None) -> "Record":
+    """Return the run that *name* begins, if it is one. Otherwise those that it may be are listed; raises UserError."""
     found = [r for r in store.records() if name and (r.key.startswith(name) or r.folder.startswith(name))]
-    if len(found) == 1:
-        return found[0]
+    asked = [r for r in found if oracle is None or r.oracle == oracle]
+    if len(asked) == 1:
+        return asked[0]
     if not found:
         raise UserError(f"store {store.path}: there is no run '{name}'", "see crayon-bench runs list")
-    raise UserError(f"store {store.path}: {len(found)} runs begin with '{name}'", "give more of the key")
+    if not asked:
+        there = ", ".join(sorted({r.oracle for r in found}))
+        raise UserError(f"store {store.path}: no run '{name}' has oracle '{oracle}'", f"there is: {there}")
+    for line in _apart(asked):
+        click.echo(line, err=True)
+    hint = "give more of the key, as listed" + ("" if len({r.oracle for r in asked}) == 1 else ", or --oracle NAME")
+    raise UserError(f"store {store.path}: {len(asked)} runs begin with '{name}'", hint)
+
+
+_LISTED = 20
+
+
+def _apart(records: "Sequence[Record]") -> list[str]:
+    """Return *records* as a list of what sets them apart: columns of ``runs list``, or coordinates that differ."""
+    from tabulate import tabulate
+
+    from crayon_bench.store.records import differences
+
+    rows = _rows(records)
+    heads = [head for head in rows[0] if head in _NAMING and len({row[head] for row in rows}) > 1]
+    if heads == ["key"]:
+        paths = dict.fromkeys(p for r in records[1:] for p in differences(records[0].coordinates, r.coordinates))
+        for path in list(paths)[:3]:
+            for row, record in zip(rows, records, strict=True):
+                row[path] = one_line(str(_at(record.coordinates, path)), 24)
+            heads.append(path)
+    cells = [[row[head] for head in heads] for row in rows[:_LISTED]]
+    more = [f"… and {len(rows) - _LISTED:,} more"] if len(rows) > _LISTED else []
+    return [*tabulate(cells, headers=heads, tablefmt="simple", disable_numparse=True).splitlines(), *more]
+
+
+_NAMING = ("key", "dataset", "source", "protocol", "method", "budget", "oracle", "control", "seed", "status", "remark")
+
+
+def _at(nest: Any, path: str) -> Any:
+    for part in path.split("."):
+        nest = nest.get(part, "–") if isinstance(nest, dict) else "–"
+    return nest

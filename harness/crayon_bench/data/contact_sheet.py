@@ -26,10 +26,13 @@ def draw(title: str, found: Found, data: LoadedData, per_row: int, *, evidence: 
     cell_w, cell_h = width * scale + 4, height * scale + 4
     by_group = 0 < len(data.group_names) <= _FEW
     names = data.group_names if by_group else tuple(f"class {name}" for name in data.class_names)
-    font = ImageFont.load_default()
+    # What can be read beside small images cannot beside large ones.
+    letters = max(10, min(32, cell_h // 8))
+    font = ImageFont.load_default(size=letters)
+    head = _HEAD + 2 * (letters - 10)
     label_w = max(70, *(int(font.getlength(name)) + 12 for name in names))
     block = per_row * cell_w
-    size = (_MARGIN * 2 + label_w + 2 * block + _GAP, _HEAD + len(names) * cell_h + _MARGIN)
+    size = (_MARGIN * 2 + label_w + 2 * block + _GAP, head + len(names) * cell_h + _MARGIN)
     sheet = Image.new("RGB", size, "#bcd0e6")
     pen = ImageDraw.Draw(sheet)
     kind = (
@@ -40,11 +43,12 @@ def draw(title: str, found: Found, data: LoadedData, per_row: int, *, evidence: 
     pen.text((_MARGIN, 4), f"{title}, {kind}", fill="black", font=font)
     for number, (split_name, split) in enumerate((("training", data.train), ("test", data.test))):
         left = _MARGIN + label_w + number * (block + _GAP)
-        pen.text((left, 20), split_name + (shown if split is data.train else ""), fill="black", font=font)
+        text = split_name + (shown if split is data.train else "")
+        pen.text((left, head // 2), text, fill="black", font=font)
         for row, name in enumerate(names):
-            top = _HEAD + row * cell_h
+            top = head + row * cell_h
             if number == 0:
-                pen.text((_MARGIN, top + cell_h // 2 - 6), name, fill="black", font=font)
+                pen.text((_MARGIN, top + (cell_h - letters) // 2), name, fill="black", font=font)
             members = np.flatnonzero((split.groups if by_group else split.labels) == row)[:per_row]
             for column, position in enumerate(members):
                 picture = _picture(split, int(position)).resize(

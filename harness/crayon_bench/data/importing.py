@@ -18,6 +18,12 @@ from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.store.atomic import replace_folder, write_file
 
 
+def _near(name: str, siblings: list[str]) -> str:
+    """Return which file may have been meant; not all that lie there, which are no choices."""
+    hint = did_you_mean(name, siblings)
+    return hint if hint.startswith("did you mean") else "give a folder, an archive (zip, tar) or one of its files"
+
+
 def import_files(
     dataset: type[Dataset], source: Path, root: Path, *, accept_unverified: bool, say: Callable[[str], None]
 ) -> Path:
@@ -27,7 +33,8 @@ def import_files(
     *accept_unverified*, and is then noted in :data:`ACCEPTED`. Raises UserError.
     """
     if not dataset.files:
-        raise UserError(f"dataset '{dataset.name}' has nothing to import")
+        use = f"give it where it lies: --dataset {dataset.name}:{source}" if dataset.takes_path else None
+        raise UserError(f"dataset '{dataset.name}' has nothing to import", use)
     folder = root / dataset.folders[0]
     with tempfile.TemporaryDirectory(prefix="crayon-bench-") as scratch:
         try:
@@ -121,7 +128,7 @@ def _find_files(dataset: type[Dataset], source: Path, scratch: Path) -> Iterator
             folders[:] = sorted(name for name in folders if name not in wanted)
     elif not source.exists():
         siblings = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
-        raise UserError(f"{source}: there is no such file or folder", did_you_mean(source.name, siblings[:200]))
+        raise UserError(f"{source}: there is no such file or folder", _near(source.name, siblings[:200]))
     elif source.name in wanted:
         for path in sorted(source.resolve().parent.iterdir()):  # one of the files names its folder
             if _is_wanted(path, wanted):

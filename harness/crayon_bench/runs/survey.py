@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 
 from crayon_bench.dataset import Dataset, Evidence, Source
 from crayon_bench.feedback import FeedbackKind, Verdict
@@ -24,6 +25,10 @@ Array = np.ndarray[Any, Any]
 
 ANSWERS = (Verdict.YES, Verdict.MAYBE, Verdict.NO, Verdict.UNASKED)
 QUANTILES = (5, 10, 25, 50, 75, 90, 95)
+NOTABLE = 0.3
+"""From this value on, an association of answers with the class or with the size of the mask is worth a warning."""
+UNLIKELY = 0.001
+"""Probability that answers which follow nothing look as if they did, below which they are said to."""
 
 
 @dataclass
@@ -43,10 +48,24 @@ class Answers:
         n = self.by_class.sum()
         return float(self.by_class.max(axis=0).sum() / n), float(self.by_class.sum(axis=1).max() / n)
 
+    def follow_class(self) -> float | None:
+        """Return how closely answers go with the class, Cramér's V in [0, 1]; None where that may be chance."""
+        there = self.by_class[self.by_class.any(axis=1)][:, self.by_class.any(axis=0)]
+        if min(there.shape) < 2:
+            return None
+        V = float(stats.contingency.association(there, method="cramer"))
+        return V if V >= NOTABLE and stats.chi2_contingency(there).pvalue < UNLIKELY else None
+
 
 @dataclass
 class Survey:
-    """Answers about one original model. shares: by class, :data:`QUANTILES` of the maps' share on relevant pixels."""
+    """Answers about one original model.
+
+    shares: by class, :data:`QUANTILES` of the maps' share on relevant pixels. chance: by class, the mean share of the
+    image that is relevant, which is what a map of equal values has on it. below: share of the maps that have less on
+    their relevant pixels than that. follow_size: Spearman's rank correlation of answers (no, maybe, yes) with the size
+    of the relevant part; None where it is small or may be chance.
+    """
 
     seed: int
     class_names: Sequence[str]
@@ -55,6 +74,9 @@ class Survey:
     dead_maps: int = 0
     dead_neurons: int = 0
     shares: dict[str, Array] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
+    below: float = 0.0
+    follow_size: float | None = None
 
 
 def survey(request: RunRequest, store: Store, registry: Registry, *, patches: int, radius: int) -> Survey:
@@ -83,11 +105,15 @@ def survey(request: RunRequest, store: Store, registry: Registry, *, patches: in
                 found.maps = Answers(FeedbackKind.MAP_VERDICT, np.array(counts))
                 found.dead_maps = int((M.amax((-2, -1)) <= 0).sum())
                 if data.evidence.has("relevant_masks"):
-                    share = relevant_share(M, data.evidence)
-                    found.shares["all"] = np.nanpercentile(share, QUANTILES)
-                    for number, name in enumerate(data.class_names):
-                        if not np.isnan(share[labels == number]).all():
-                            found.shares[name] = np.nanpercentile(share[labels == number], QUANTILES)
+                    share, size = relevant_share(M, data.evidence)
+                    rows = {"all": np.full(len(labels), True)}
+                    rows |= {name: labels == number for number, name in enumerate(data.class_names)}
+                    for name, here in rows.items():
+                        if not np.isnan(share[here]).all():
+                            found.shares[name] = np.nanpercentile(share[here], QUANTILES)
+                            found.chance[name] = float(size[here].mean())
+                    found.below = float((share < size)[~np.isnan(share)].mean())
+                    found.follow_size = follow_size(values, size)
             if job.has_feature_maps and FeedbackKind.NEURON_VERDICT not in unable:
                 neurons = job.neurons(patches)
                 asked = neurons.patches(job.images.shape[-2], job.images.shape[-1], radius)
@@ -99,13 +125,28 @@ def survey(request: RunRequest, store: Store, registry: Registry, *, patches: in
             close_ledger(prepared.ledger)
 
 
-def relevant_share(maps: torch.Tensor, evidence: Evidence) -> Array:
-    """Return the share of each map's total on relevant pixels, (n,) in [0, 1]; NaN for a map of zeros."""
-    parts = []
+def follow_size(values: Array, size: Array) -> float | None:
+    """Return Spearman's correlation of answers, :class:`Verdict` (n,), with *size* (n,); None if it may be chance."""
+    order = {Verdict.NO: 0, Verdict.MAYBE: 1, Verdict.YES: 2}
+    answered = np.isin(values, list(order))
+    ranks = np.array([order[Verdict(value)] for value in values[answered].tolist()])
+    if len(np.unique(ranks)) < 2 or len(np.unique(size[answered])) < 2:
+        return None
+    found = stats.spearmanr(ranks, size[answered])
+    return float(found.statistic) if abs(found.statistic) >= NOTABLE and found.pvalue < UNLIKELY else None
+
+
+def relevant_share(maps: torch.Tensor, evidence: Evidence) -> tuple[Array, Array]:
+    """Return the share of each map's total on relevant pixels, (n,) in [0, 1], NaN for a map of zeros; and of its area.
+
+    The second is the first for a map of equal values.
+    """
+    parts, sizes = [], []
     for start in range(0, len(maps), 512):
         M = maps[start : start + 512]
         masks = evidence.relevant_masks(np.arange(start, start + len(M)))
         S = to_grid(torch.from_numpy(np.ascontiguousarray(masks)), (M.shape[1], M.shape[2]))
         total = M.sum((-2, -1))
         parts.append(((M * S).sum((-2, -1)) / total.masked_fill(total <= 0, torch.nan)).numpy())
-    return np.concatenate(parts)
+        sizes.append(S.float().mean((-2, -1)).numpy())
+    return np.concatenate(parts), np.concatenate(sizes)

@@ -105,6 +105,18 @@ class Coordinates:
         return Budget.from_coordinates(values).title + ("" if strategy == "random" else f" {strategy}")
 
     @property
+    def oracle(self) -> str:
+        """The oracle's name."""
+        return str((self.coordinates.get("oracle") or {}).get("name", "simulated"))
+
+    @property
+    def label(self) -> str:
+        """``celeba rrr seed 0``, with budget and oracle unless they are the usual ones: what tells it from others."""
+        budget = "" if self.budget is None else f" budget {self.budget}"
+        oracle = "" if self.oracle == "simulated" else f" {self.oracle} answers"
+        return f"{self.dataset} {self.method} seed {self.seed}{budget}{oracle}"
+
+    @property
     def protocol(self) -> str:
         """The protocol's name."""
         return str(self.coordinates["protocol"]["name"])

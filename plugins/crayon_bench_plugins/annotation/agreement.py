@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench_plugins.annotation.answers.folder import to_cell
+from crayon_bench_plugins.annotation.answers.haste import hasty
 from crayon_bench_plugins.annotation.answers.tasks import MAYBE, NO, SKIP, YES, Bools, Box, Task, is_word
 from crayon_bench_plugins.annotation.answers.votes import Vote, majority
 
@@ -65,7 +66,8 @@ class Agreement:
 
     counts: annotator → answer → number (``box`` and ``mask`` for drawings). questions: how many have two answers or
     more. percent, alpha, ac1: fractions, None if not defined. iou: mean overlap of pairs of drawings. disputed: those
-    who agree least come first.
+    who agree least come first. signs: annotator → :func:`~crayon_bench_plugins.annotation.answers.haste.signs` of
+    answers given without looking, where there are any.
     """
 
     task: Task
@@ -77,13 +79,14 @@ class Agreement:
     iou: float | None = None
     pairs: list[Pair] = field(default_factory=list)
     disputed: list[Disputed] = field(default_factory=list)
+    signs: dict[str, list[str]] = field(default_factory=dict)
 
 
 def agreement(
     task: Task, votes: Mapping[str, Sequence[Vote]], read_mask: Callable[[Vote], Bools] | None = None
 ) -> Agreement:
     """Return how far annotators agree on the questions of *votes*. *read_mask* is needed for masks."""
-    found = Agreement(task, _tally(task, votes))
+    found = Agreement(task, _tally(task, votes), signs=hasty(votes))
     if task.judged:
         _verdicts(found, votes)
     else:

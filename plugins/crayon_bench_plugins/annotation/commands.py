@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crayon_bench import UserError
+from crayon_bench.commands import form_of
 from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ _answers = click.option(
 
 @click.command()
 @_answers
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), show_default="csv, or as --output ends")
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
-def export(answers: Path, form: str, output: Path) -> None:
+def export(answers: Path, form: str | None, output: Path) -> None:
     """Write all answers to a table: example, task, annotator, answer, shown_at, answered_at, via.
 
     One row for each annotator and question; what was undone is not in it. The answer is yes, no, maybe or skip, a box
@@ -38,6 +39,7 @@ def export(answers: Path, form: str, output: Path) -> None:
     from crayon_bench_plugins.annotation.answers.folder import Answers
     from crayon_bench_plugins.annotation.tables import rows_of, to_csv, to_parquet
 
+    form = form_of(output, form, {".csv": "csv", ".parquet": "parquet"}, "csv")
     rows, remarks = rows_of(Answers.open(answers))
     _remark(remarks)
     try:
@@ -87,7 +89,8 @@ def agreement(answers: Path, name: str | None, show: int) -> None:
     """Print how far annotators agree, on questions with two answers or more, and where they do not.
 
     Percent agreement, Krippendorff's alpha, Gwet's AC1, and Cohen's kappa of each pair; of boxes and masks, the mean
-    overlap (intersection over union). Skips are no answers.
+    overlap (intersection over union). Skips are no answers. Answers that look as if nobody had looked are named: those
+    that came within half a second, and long rows of one answer, or of two in turn.
     """
     from crayon_bench.errors import did_you_mean
     from crayon_bench_plugins.annotation.agreement import agreement as measure
@@ -118,6 +121,8 @@ def _print(found: "Agreement", show: int) -> None:
     words = list(next(iter(found.counts.values()), {}))
     counts = [(name, *tally.values()) for name, tally in found.counts.items()]
     click.echo(tabulate(counts, headers=["annotator", *words], tablefmt="simple", disable_numparse=True))
+    for name, told in found.signs.items():
+        click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
     if judged:
         click.echo(
             f"\npercent agreement {_number(found.percent, percent=True)}, Krippendorff's alpha"

@@ -10,8 +10,16 @@ import click
 from click.core import ParameterSource
 
 from crayon_bench import UserError
-from crayon_bench.commands import data_root_option, plugin_option, set_option, store_option
+from crayon_bench.commands import (
+    data_root_option,
+    device_option,
+    plugin_option,
+    protocol_option,
+    set_option,
+    store_option,
+)
 from crayon_bench.errors import one_line
+from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.texts import MAX_SEED
 from crayon_bench_plugins.annotation.listening import SHORTEST_TOKEN, bound, check_address, run
 
@@ -24,7 +32,13 @@ PORT = 8642
 
 
 @click.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Data set; see: crayon-bench data list.")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    shell_complete=plugin_names("datasets"),
+    help="Data set; see: crayon-bench data list.",
+)
 @click.option(
     "--task",
     required=True,
@@ -48,6 +62,12 @@ PORT = 8642
     metavar="DIR",
     help="Folder in which the answers are recorded; what is there already is gone on with.",
 )
+@click.option(
+    "--instructions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Markdown that annotators read in place of the guide. HTML in it is shown as text, images are left out.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: one that is free.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDR", help="Another one needs --token.")
 @click.option(
@@ -70,11 +90,11 @@ PORT = 8642
     show_default=True,
     help="Seed of the original model that is asked about, and of the order of the questions.",
 )
-@click.option("--protocol", metavar="NAME|FILE", help="Recipe. Default: paper on real data, quick on a stand-in.")
+@protocol_option
 @data_root_option
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
 @set_option
 @plugin_option
@@ -87,6 +107,7 @@ def serve(
     overlap: float,
     limit: int | None,
     answers: Path,
+    instructions: Path | None,
     port: int,
     host: str,
     names: tuple[str, ...],
@@ -112,11 +133,14 @@ def serve(
     if not 0 <= overlap <= 1:  # click's range lets nan pass
         raise UserError(f"--overlap {overlap}: expected a share, 0 to 1")
     from crayon_bench_plugins.annotation.answers.names import check_name
+    from crayon_bench_plugins.annotation.instructions import read_instructions
 
     annotator = None if annotator is None else check_name(annotator)
+    guide = "" if instructions is None else read_instructions(instructions)
     with bound(host, port) as listener:  # before the model is trained: a port that is taken is told at once
         from crayon_bench import Source
         from crayon_bench.plugins.registry import Kind, Registry
+        from crayon_bench.runs.environment import one_gpu
         from crayon_bench.runs.plan import Options
         from crayon_bench.store.store import Store
         from crayon_bench_plugins.annotation.answers.folder import Answers
@@ -126,6 +150,7 @@ def serve(
         from crayon_bench_plugins.annotation.pictures import Pictures
         from crayon_bench_plugins.annotation.questions import gather
         from crayon_bench_plugins.annotation.server import Service
+        from crayon_bench_plugins.annotation.telling import telling
 
         registry = Registry(plugin_files)
         options = Options(
@@ -137,7 +162,7 @@ def serve(
             source=Source(source),
             sets=sets,
             weights=weights,
-            device=device,
+            device=one_gpu(device),
         )
         say("Reading the data; making what is asked about, if the store does not have it…")
         material = gather(Task(task), options, registry, Store.create(store), say)
@@ -149,12 +174,13 @@ def serve(
             stack.callback(desk.close)
             number = listener.getsockname()[1]
             cookie = f"crayon-annotate-{number}"  # cookies know no ports
-            service = Service(material, desk, Pictures(material), Keys(token), annotator, cookie)
+            service = Service(material, desk, Pictures(material), Keys(token), annotator, cookie, guide)
             for remark in desk.remarks:
                 say(f"Warning: {remark}")
             say(f"{len(desk.ids):,} questions about {task}, {desk.answered:,} of them answered; answers in {answers}")
             click.echo(f"Open http://{'[::1]' if host == '::1' else host}:{number}/ in a browser. Ctrl-C ends.")
-            run(service, listener, (host, *names))
+            with telling(desk, say):
+                run(service, listener, (host, *names))
         tell_end(desk, answers, _run_options(context))
 
 
@@ -191,18 +217,23 @@ def check_installed() -> None:
     except ImportError as error:
         raise UserError(
             f"the annotation page needs {error.name or 'more'}, which is not installed",
-            "pip install 'crayon-bench[annotate]'",
+            "pip install starlette uvicorn jinja2",
         ) from None
 
 
 def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:
     """Say how many answers are where, and what comes next."""
+    from crayon_bench_plugins.annotation.answers.haste import signs
+
     given = sum(seat.given for seat in desk.seats.values())
     people = sum(seat.given > 0 for seat in desk.seats.values())
     click.echo(
         f"\n{given:,} answers of {people} annotator{'' if people == 1 else 's'} about {desk.answered:,} of"
         f" {len(desk.ids):,} questions are in {answers}."
     )
+    for name, seat in sorted(desk.seats.items()):
+        if told := signs(seat.history.current.values()):
+            click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
     methods = {"maps": "crayon-attention", "neurons": "crayon-pruning", "boxes": "energy", "masks": "rrr"}
     command = ["crayon-bench", "run", "--methods", f"original,{methods[desk.manifest.task]}", *run_options]
     click.echo(f"Next: {shlex.join([*command, '--oracle', 'human', '--answers', str(answers)])}")

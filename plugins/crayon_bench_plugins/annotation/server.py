@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,6 +37,10 @@ STATIC = {
 _MOST_AHEAD = 8
 _LONGEST = 24 * 3600.0
 """Seconds that a page may say a question was on display."""
+_MOST_CLASSES = 12
+"""Classes that the guide names."""
+_SMALL = 100
+"""Images of fewer pixels a side are shown in squares, as on the stage."""
 _LONG_NAME = 14
 """Characters of a class's name from which on it gets two lines, on every page, so that nothing moves."""
 
@@ -51,6 +56,8 @@ class Service:
     annotator: str | None
     """Whose answers these are, if the page need not ask."""
     cookie: str
+    instructions: str = ""
+    """HTML in place of the guide's words, from :mod:`crayon_bench_plugins.annotation.instructions`."""
 
     def __post_init__(self) -> None:
         environment = Environment(
@@ -95,7 +102,12 @@ class Service:
         return self._page(
             "work",
             annotator=seat.name,
-            guide=seat.history.length == 0,
+            guide=seat.history.length == 0 and self.desk.progress(seat).total > 0,
+            instructions=Markup(self.instructions),
+            examples=self.view.examples(),
+            classes=self.material.class_names[:_MOST_CLASSES],
+            more=max(0, len(self.material.class_names) - _MOST_CLASSES),
+            small=max(self.material.image_size) < _SMALL,
             fixed=self.annotator is not None and self.keys.token is None,
             digest=self.desk.manifest.digest[:16],
             kind=self.material.kind,

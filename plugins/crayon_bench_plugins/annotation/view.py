@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from crayon_bench import UserError
 from crayon_bench_plugins.annotation.agreement import agreement as measure
 from crayon_bench_plugins.annotation.answers.events import Event
+from crayon_bench_plugins.annotation.answers.haste import signs
 from crayon_bench_plugins.annotation.answers.tasks import Task, is_word
 from crayon_bench_plugins.annotation.answers.votes import votes_of
 from crayon_bench_plugins.annotation.desk import AHEAD, Desk, Seat
@@ -15,6 +20,10 @@ from crayon_bench_plugins.annotation.pictures import Pictures
 from crayon_bench_plugins.annotation.wire import pack
 
 _SHOWN_DISAGREEMENTS = 200
+_LOOKED_BACK = 60
+"""Answers of an annotator, the last ones, in which signs of haste are told while they answer."""
+_LOOKED_THROUGH = 2000
+"""Questions among which the guide's examples are looked for."""
 _IDLE = 2
 """With so many answers in hand at a time, there is time to draw ahead."""
 _MOST_DRAWN = 16
@@ -29,6 +38,7 @@ class View:
         self.drawing = ThreadPoolExecutor(1, thread_name_prefix="pictures")
         self._drawn: dict[int, Future[None]] = {}
         self.busy = 0
+        self._examples: list[dict[str, Any]] | None = None
 
     def question(self, place: int) -> dict[str, Any]:
         """Return what a page needs to show the question at a *place* of the order."""
@@ -51,6 +61,28 @@ class View:
             shown["dead"] = not bool(m.maps[position].any())
         return shown
 
+    def examples(self) -> list[dict[str, Any]]:
+        """Return what shows people of what kind the maps are: two that are bright in few places, two all over.
+
+        Each with its place, its class and what the model says. Whether a map looks at the right place is not known
+        here: no evidence is.
+        """
+        if self._examples is not None:
+            return self._examples
+        self._examples, maps = [], self.material.maps
+        if maps is None or not self.desk.positions:
+            return []
+        positions = np.array(self.desk.positions[:_LOOKED_THROUGH])
+        M = maps[positions].reshape(len(positions), -1)
+        total = M.sum(axis=1)
+        alive = np.nonzero(total > 0)[0]
+        order = alive[np.argsort(-(M.max(axis=1) / np.where(total > 0, total, 1))[alive], kind="stable")]
+        labels = self.material.labels[positions]
+        high = _of_two_classes(order, labels)
+        low = _of_two_classes(order[::-1][~np.isin(order[::-1], high)], labels)
+        self._examples = [{**self.question(place), "high": place in high} for place in [*high, *low]]
+        return self._examples
+
     def state(self, seat: Seat, want: int = AHEAD) -> dict[str, Any]:
         """Return an annotator's questions in hand and their progress."""
         before = set(seat.held)
@@ -65,6 +97,7 @@ class View:
             "asked": progress.asked,
             "pace": None if progress.pace is None else round(progress.pace, 1),
             "minutes": None if progress.minutes_left is None else round(progress.minutes_left, 1),
+            "signs": signs(islice(reversed(seat.history.standing.values()), _LOOKED_BACK)),
             "elsewhere": self.desk.elsewhere(seat) if not places else 0,
         }
 
@@ -128,3 +161,12 @@ class View:
             "height": size[0],
             "width": size[1],
         }
+
+
+def _of_two_classes(order: NDArray[np.int64], labels: NDArray[np.int64]) -> list[int]:
+    """Return the first two of *order*, of two classes if there are two."""
+    if not len(order):
+        return []
+    first = int(order[0])
+    other = next((int(place) for place in order[1:] if labels[place] != labels[first]), None)
+    return [first, *([other] if other is not None else order[1:2].tolist())]

@@ -6,8 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from crayon_bench.plugins.hookspecs import hookimpl
+from crayon_bench_plugins.displays.remaining import Remaining
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from crayon_bench.store.records import Record
     from crayon_bench.store.request import RunRequest
 
@@ -18,20 +21,24 @@ _EVERY = 20.0
 class _Plain:
     """One line per run, and one now and then about a long run."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.spoke = total, time.monotonic()
+    def __init__(self, requests: "Sequence[RunRequest]") -> None:
+        self.total, self.spoke = _to_do(requests), time.monotonic()
+        self.left, self.foretold = Remaining(requests), False
         self.numbers: dict[str, int] = {}  # by key: with several workers, several start before one ends
 
     def start(self, request: "RunRequest") -> None:
-        self.numbers.setdefault(request.key, len(self.numbers) + 1)
+        self._number(request)
         self.spoke = time.monotonic()
 
     def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
-        if time.monotonic() - self.spoke >= _EVERY:
-            self.spoke = time.monotonic()
+        self.left.epoch(request, phase, epoch, epochs)
+        first = not self.foretold and bool(str(self.left))
+        if first or time.monotonic() - self.spoke >= _EVERY:
+            self.spoke, self.foretold = time.monotonic(), True
             self._say(request, f"{phase}, epoch {epoch} of {epochs}, loss {loss:.4g}")
 
     def end(self, request: "RunRequest", record: "Record") -> None:
+        self.left.end(request)
         if _is_news(record):
             self._say(request, describe(record))
 
@@ -39,17 +46,23 @@ class _Plain:
         pass
 
     def _say(self, request: "RunRequest", text: str) -> None:
-        number = self.numbers.setdefault(request.key, len(self.numbers) + 1)
-        where = f"[{number}/{self.total}] {request.dataset} {request.method} seed {request.seed}"
-        print(f"{where}: {text}", file=sys.stderr, flush=True)
+        where = f"{self._number(request)}{request.label}"
+        print("; ".join(filter(None, [f"{where}: {text}", str(self.left)])), file=sys.stderr, flush=True)
+
+    def _number(self, request: "RunRequest") -> str:
+        if request.skip is not None:  # nothing is done for it
+            return ""
+        return f"[{self.numbers.setdefault(request.key, len(self.numbers) + 1)}/{self.total}] "
 
 
 class _Bars:
     """A bar for the sweep and one for each run in hand: several, if there are several workers."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, requests: "Sequence[RunRequest]") -> None:
         self.progress = self._progress()
-        self.sweep = self.progress.add_task("runs", total=total)
+        self.left = Remaining(requests)
+        total = _to_do(requests)
+        self.sweep = self.progress.add_task("runs", total=total, visible=total > 0, of_a_run=True)
         self.runs: dict[str, Any] = {}
         self._begin()
 
@@ -65,24 +78,31 @@ class _Bars:
         """Do what is needed for the change to be seen; on a terminal, a thread draws the bars."""
 
     def start(self, request: "RunRequest") -> None:
-        if request.key not in self.runs:  # a run may start again, by itself
-            text = f"{request.dataset} {request.method} seed {request.seed}"
-            self.runs[request.key] = self.progress.add_task(text, total=None)
+        if request.skip is None and request.key not in self.runs:  # a run may start again, by itself
+            self.runs[request.key] = self.progress.add_task(request.label, total=None, of_a_run=True)
 
     def epoch(self, request: "RunRequest", phase: str, epoch: int, epochs: int, loss: float) -> None:
         if request.key not in self.runs:  # of a worker that has died since
             return
-        text = f"{request.dataset} {request.method} seed {request.seed}: {phase}, loss {loss:.4g}"
+        at_loss = f", loss {loss:.3g}" if self.progress.console.width >= _ROOMY else ""
+        text = f"{request.label}: {phase}{at_loss}"
+        self.left.epoch(request, phase, epoch, epochs)
         self.progress.update(self.runs[request.key], completed=epoch, total=epochs, description=text)
+        self._foretell()
         self._changed()
 
     def end(self, request: "RunRequest", record: "Record") -> None:
         if request.key in self.runs:
             self.progress.remove_task(self.runs.pop(request.key))
-        self.progress.advance(self.sweep)
+        self.left.end(request)
+        self.progress.advance(self.sweep, int(request.skip is None))
+        self._foretell()
         if _is_news(record):
-            self._say(f"{request.dataset} {request.method} seed {request.seed}: {describe(record)}")
+            self._say(f"{request.label}: {describe(record)}")
         self._changed()
+
+    def _foretell(self) -> None:
+        self.progress.update(self.sweep, description=", ".join(filter(None, ["runs", str(self.left)])))
 
     def _say(self, line: str) -> None:
         self.progress.console.print(line, markup=False, highlight=False)
@@ -127,6 +147,8 @@ class _Notebook(_Bars):
         self._draw(bars=False)
 
 
+_ROOMY = 100
+"""Columns from which on there is room for the loss."""
 _REDRAW = 0.2
 """Seconds between two drawings in a notebook."""
 
@@ -137,17 +159,28 @@ def _bars(console: Any, *, own: bool = False) -> Any:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    # Of runs, the sweep's line says what is left: bars of methods that go from phase to phase cannot know.
+    class Count(MofNCompleteColumn):
+        def render(self, task: Task) -> Text:
+            return Text() if task.total is None else super().render(task)
+
+    class Rest(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            return Text() if task.total is None or "of_a_run" in task.fields else super().render(task)
 
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
+        BarColumn(20),
+        Count(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        Rest(),
         console=console,
         auto_refresh=not own,
         # The run's own output goes to its log; the bars must not divert what other code writes meanwhile.
@@ -155,6 +188,11 @@ def _bars(console: Any, *, own: bool = False) -> Any:
         redirect_stderr=False,
         transient=True,
     )
+
+
+def _to_do(requests: "Sequence[RunRequest]") -> int:
+    """Return how many runs will be carried out: methods that do not apply are none."""
+    return sum(request.skip is None for request in requests)
 
 
 def _in_notebook() -> bool:
@@ -255,8 +293,8 @@ def sweep_started(requests: "list[RunRequest]", quiet: bool) -> None:
     global _display, _quiet
     _skipped.clear()
     _quiet = quiet
-    display = _Bars if sys.stderr.isatty() else _Notebook if _in_notebook() else _Plain
-    _display = None if quiet else display(len(requests))
+    display: type[_Plain | _Bars] = _Bars if sys.stderr.isatty() else _Notebook if _in_notebook() else _Plain
+    _display = None if quiet else display(requests)
 
 
 @hookimpl

@@ -33,13 +33,13 @@ class RayExecutor(Executor):
     """
 
     name = "ray"
-    summary = "on a Ray cluster (crayon-bench[ray])"
+    summary = "on a Ray cluster (needs the package ray)"
     elsewhere = True
     Parameters = RayParameters
 
     def __init__(self, workers: int | None = None, parameters: Any = None) -> None:
         if find_spec("ray") is None:
-            raise UserError("executor 'ray': the package ray is not installed", "pip install 'crayon-bench[ray]'")
+            raise UserError("executor 'ray': the package ray is not installed", "pip install ray")
         super().__init__(workers, parameters)
         self._connected = False
         """Whether it was this executor that connected, and not the script that uses it."""

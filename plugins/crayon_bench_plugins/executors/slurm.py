@@ -41,15 +41,13 @@ class SlurmExecutor(Executor):
     """
 
     name = "slurm"
-    summary = "as jobs in a Slurm queue (crayon-bench[slurm])"
+    summary = "as jobs in a Slurm queue (needs the package submitit)"
     elsewhere = True
     Parameters = SlurmParameters
 
     def __init__(self, workers: int | None = None, parameters: Any = None) -> None:
         if find_spec("submitit") is None:
-            raise UserError(
-                "executor 'slurm': the package submitit is not installed", "pip install 'crayon-bench[slurm]'"
-            )
+            raise UserError("executor 'slurm': the package submitit is not installed", "pip install submitit")
         super().__init__(workers, parameters)
 
     def at_once(self, requests: Sequence[RunRequest]) -> int:

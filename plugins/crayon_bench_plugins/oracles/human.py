@@ -28,6 +28,7 @@ from crayon_bench import (
     Verdicts,
 )
 from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.haste import TOO_FAST, by_annotator, too_fast
 from crayon_bench_plugins.annotation.answers.manifest import Manifest
 from crayon_bench_plugins.annotation.answers.reading import Recorded, read_all
 from crayon_bench_plugins.annotation.answers.shown import map_hash, neuron_id, patches_hash
@@ -291,6 +292,9 @@ class HumanOracle(FeedbackOracle):
             self._check_data(recorded.manifest, self.situation.dataset)
             if recorded.torn:
                 self.warn("torn last lines of recorded answers, which do not count", recorded.torn)
+            for given in by_annotator(recorded.votes).values():
+                if hurried := too_fast(given):
+                    self.warn(f"answers about {task} that came within {TOO_FAST} s of the question", hurried)
             self._recorded[task] = recorded
         return self._recorded[task]
 

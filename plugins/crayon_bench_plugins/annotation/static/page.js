@@ -24,6 +24,8 @@ let failures = 0; // how often answers came back unsaved
 let lastPointer = "mouse";
 let pressed = null; // the button that gave the last answer by key: it keeps the focus from question to question
 
+const NEXT = "You can close this page. Whoever started the server ends it with Ctrl-C; it then says which command uses the answers.";
+const OVERLAP = "A server that is started with -\u2060-\u2060overlap asks everyone the same share of the questions.";
 const number = new Intl.NumberFormat("en");
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -85,6 +87,7 @@ async function showNext() {
 }
 
 async function show(item, answer) {
+  delete work.dataset.finished;
   let assets;
   let slow = setTimeout(() => item === current && stage.wait("Loading…"), 150);
   try {
@@ -134,8 +137,8 @@ function finish(reply) {
     stage.wait(`Nothing left for you at the moment: other annotators have ${number.format(reply.elsewhere)} in hand.`);
     problem("", "Look again", lookAgain);
   } else {
-    stage.wait("All done. Thank you!");
-    work.dataset.finished = "yes";
+    stage.wait(reply.given ? `All done. Thank you! ${NEXT}` : `Nothing is left for you: all ${number.format(reply.asked)} questions are answered, by others. ${OVERLAP}`);
+    work.dataset.finished = reply.given ? "yes" : "by others";
   }
 }
 
@@ -144,11 +147,18 @@ function tellProgress(reply) {
   byId("bar").max = Math.max(1, reply.total);
   byId("bar").value = reply.given;
   const here = left ? `${number.format(reply.given + 1)} of ${number.format(reply.total)}` : number.format(reply.total);
-  byId("count").textContent = left ? `Question ${here}` : `${here} of ${here} done`;
+  byId("count").textContent = left ? `Question ${here}` : reply.total ? `${here} of ${here} done` : "";
   const parts = [];
   if (reply.pace !== null) parts.push(`${reply.pace.toFixed(0)} a minute`);
   if (reply.minutes !== null && left) parts.push(`≈ ${duration(reply.minutes)} left`);
   byId("pace").textContent = parts.join(" · ");
+  tellSigns(reply.signs);
+}
+
+function tellSigns(signs) {
+  const place = byId("signs");
+  place.hidden = !signs.length;
+  if (signs.length) place.textContent = `Of your last answers: ${signs.join("; ")}. Are you looking? Undo (Z) takes them back.`;
 }
 
 function duration(minutes) {
