@@ -30,6 +30,9 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it: what is printed here goes to no screen unless a test says so
+
+
 _OF_WORKERS: list[dict[str, dict[str, int]]] = []
 """Hostile cases that the processes of pytest-xdist tried."""
 

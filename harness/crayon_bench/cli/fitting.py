@@ -1,18 +1,11 @@
 """Lists that fit the terminal: what is the same in all rows is said above them, and columns are left out in order."""
 
-import os
-import shutil
-import sys
 from collections.abc import Sequence
+
+from crayon_bench.screen import GAP as _GAP, cells as _cells
 
 _NARROWEST = 12
 """Characters that are left of a cut column at least."""
-_GAP = 2
-
-
-def width() -> int | None:
-    """Return the terminal's columns; None for a pipe or a file, which take any width, unless $COLUMNS says one."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
 
 
 def fitted(
@@ -57,4 +50,4 @@ def fitted(
 
 
 def _wide(rows: Sequence[dict[str, str]], head: str) -> int:
-    return max(len(head), *(len(row[head]) for row in rows))
+    return max(_cells(head), *(_cells(row[head]) for row in rows))

@@ -34,7 +34,8 @@ def runs() -> None:
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
 def list_runs(store: Path, form: str) -> None:
     """List the runs in a store."""
-    from crayon_bench.cli.fitting import fitted, width
+    from crayon_bench.cli.fitting import fitted
+    from crayon_bench.screen import screen_width
     from crayon_bench.store.store import Store
 
     records = Store.open(store).records()
@@ -55,7 +56,7 @@ def list_runs(store: Path, form: str) -> None:
         "#FB",
         "dataset",
     )
-    click.echo(fitted(rows, width(), shared=shared, drop=drop, cut="remark"))
+    click.echo(fitted(rows, screen_width(), shared=shared, drop=drop, cut="remark"))
 
 
 _SHORTEST_KEY = 8
@@ -113,8 +114,8 @@ def _scores_of(records: "Sequence[Record]") -> list[str]:
 @oracle_option
 def show(run: str, store: Path, form: str, log: bool, oracle: str | None) -> None:
     """Show what RUN was, its scores, groups and feedback, and the command that repeats it."""
-    from crayon_bench.cli.fitting import width
     from crayon_bench.cli.showing import shown
+    from crayon_bench.screen import screen_width
     from crayon_bench.store.store import Store
 
     kept = Store.open(store)
@@ -122,7 +123,7 @@ def show(run: str, store: Path, form: str, log: bool, oracle: str | None) -> Non
     if log or form == "json":
         click.echo(kept.log(record) if log else record.to_json(), nl=False)
         return
-    for line in shown(record, store, _known(record.dataset), width()):
+    for line in shown(record, store, _known(record.dataset), screen_width()):
         click.echo(line)
 
 
