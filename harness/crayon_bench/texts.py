@@ -1,5 +1,6 @@
-"""What users write in a word or two: names, seeds and choices, on a command line or in a script."""
+"""What users write in a word or two: names, seeds and choices, on a command line, in a script or in a list."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -39,3 +40,11 @@ def choice(value: Any, options: Sequence[str], option: str) -> str:
     if str(value) not in options:
         raise UserError(f"{option} {value}: there is no such choice", did_you_mean(str(value), options))
     return str(value)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the *names* without doubles, sorted: 2 before 10 if all are whole numbers, otherwise as text."""
+    found = set(names)
+    if all(re.fullmatch(r"[+-]?\d{1,18}", name, re.ASCII) for name in found):
+        return sorted(found, key=lambda name: (int(name), name))
+    return sorted(found)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crayon_bench.errors import UserError
 from crayon_bench.networks.matching import matching_body, matching_head
+from crayon_bench.networks.outputs import check_classes, shown, told_classes
 from crayon_bench.networks.specification import CNNSpec, ModelSpec, Scaling
 from crayon_bench.networks.weights_file import classes_in, content_of, scaling_in, tensors_in
 
@@ -43,6 +44,9 @@ def find_weights(
     """
     if not isinstance(spec, CNNSpec):
         return Weights(None, None)
+    if spec.classes is not None and (given is None or spec.head == "new"):
+        why = "there is no --weights FILE" if given is None else "model.head = new leaves its outputs out"
+        raise UserError(f"model.classes says which output of --weights FILE is which class, and {why}")
     if given is not None:
         path, source, sha256 = given, "file", None
     elif spec.weights == "file":
@@ -87,22 +91,34 @@ def _whole(
 ) -> Weights:
     """Return the weights of ``--weights``: with its last layer, if that fits and is wanted."""
     number = len(class_names) or dataset.classes
+    said = classes_in(path, content)
+    told = [] if spec.classes is None else told_classes(spec.classes)
+    if told:
+        check_classes(told, said, class_names, number)
     why = "model.head = new"
     if spec.head != "new":
         _, why = matching_head(spec, path, tensors_in(path, content), number)
-        said = classes_in(path, content)
-        if not why and said and sorted(said) != sorted(class_names or said):
-            why = f"its classes are {', '.join(said)}"
-    if why and spec.head == "file":
-        raise UserError(f"weights {path}: no classifier of these {number} classes: {why}", "see model.head")
+        if not why and not told and said and sorted(said) != sorted(class_names or said):
+            why = f"its classes are {shown(said)}"
+    if why and (told or spec.head == "file"):
+        hint = "see model.head and model.classes"
+        raise UserError(f"weights {path}: no classifier of these {number} classes: {why}", hint)
     if why:
         text = f"weights {path}: initial weights of the body; the last layer is new, and the original model is trained"
         return Weights(coordinates, path, (f"{text} ({why})",))
     note = f"original model: the user's, {path.name} (sha256 {coordinates['sha256'][:12]}…), not trained"
-    order = f"in the order of the labels: {', '.join(class_names)}" if class_names else "in the data set's order"
-    order = f"its outputs are taken {order}; the file does not say" if not said else f"its outputs: {', '.join(said)}"
     other = "to train one from its body, add --set model.head=new"
-    return Weights({**coordinates, "head": True}, path, (f"{note}; {other}", f"{path.name}: {order}"), (note,))
+    order, hint = f"{path.name}: its outputs: {shown(told or said)}", ""
+    if not told and not said:
+        labels = f"in the order of the labels: {shown(class_names)}" if class_names else "in the data set's order"
+        order = f"{path.name}: its outputs are taken {labels}; the file does not say"
+        hint = "; if they are in another, say it: --set model.classes=FILE, or a list"
+    elif told and said and told != said:
+        order += f", in place of the file's {shown(said)}"
+    # Two classes in the wrong order show: less than half is right. Of more, one does not see it.
+    assumed = [order] if not told and not said and number > 2 else []
+    coordinates |= {"head": True, **({"classes": told} if told and told != said else {})}
+    return Weights(coordinates, path, (f"{note}; {other}", order + hint), (note, *assumed))
 
 
 def load_into(
@@ -114,7 +130,7 @@ def load_into(
 ) -> None:
     """Copy the weights in *path* into the body of *model*, and into its last layer if the *coordinates* say so.
 
-    Outputs are put into the order of *class_names* if the file says which is which.
+    Outputs are put into the order of *class_names* if the *coordinates*, or else the file, say which is which.
     Raises UserError if the file has changed or does not fit.
     """
     import torch
@@ -132,11 +148,11 @@ def load_into(
         if not coordinates.get("head"):
             return
         head, why = matching_head(spec, path, tensors, len(state["head.bias"]))
-        said = classes_in(path, content)
-        if head is None or (said and sorted(said) != sorted(class_names)):
-            why = why or f"its classes are {', '.join(said)}, and the data's {', '.join(class_names)}"
+        order = coordinates.get("classes") or classes_in(path, content)
+        if head is None or (order and sorted(order) != sorted(class_names)):
+            why = why or f"its classes are {shown(order)}, and the data's {shown(class_names)}"
             raise UserError(f"weights {path}: {why}", "for its body alone, add --set model.head=new")
-        rows = torch.tensor([said.index(name) for name in class_names] if said else range(len(state["head.bias"])))
+        rows = torch.tensor([order.index(name) for name in class_names] if order else range(len(state["head.bias"])))
         state["head.weight"].copy_(head[0][rows])
         state["head.bias"].copy_(head[1][rows])
 

@@ -30,8 +30,8 @@ class Folder(Dataset):
     Columns: `path` (of an image, from the folder), `label` (any text), `split` (train, val or test; val may be
     missing); optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the
     row's, in which what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom
-    and right are excluded). Further columns are not looked at. Classes are the sorted labels; groups are label ×
-    attribute.
+    and right are excluded). Further columns are not looked at. Classes are the sorted labels (2 before 10 if all are
+    whole numbers); groups are label × attribute.
 
     Images may have any size; grey ones become RGB, and transparency is dropped. Pixels are taken as they are stored: an
     EXIF orientation is not applied. They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
@@ -44,6 +44,7 @@ class Folder(Dataset):
     """
 
     name = "folder"
+    version = 2  # labels that are whole numbers are ordered as numbers
     title = "Your own images"
     summary = f"a folder of images of your own with a {LIST}: --dataset folder:PATH"
     image_shape = (3, 224, 224)
