@@ -5,17 +5,19 @@ Weights are part of a run's key by the hash of their file, and so is the input s
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crayon_bench.errors import UserError
-from crayon_bench.networks.matching import matching_body, matching_head
+from crayon_bench.networks.matching import matching_body, matching_head, plain_names
 from crayon_bench.networks.outputs import check_classes, shown, told_classes
 from crayon_bench.networks.specification import CNNSpec, ModelSpec, Scaling
 from crayon_bench.networks.weights_file import classes_in, content_of, scaling_in, tensors_in
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from crayon_bench.dataset import Dataset
     from crayon_bench.networks.classifier import Classifier
 
@@ -68,7 +70,8 @@ def find_weights(
         raise UserError(
             f"{path}: damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…", "install crayon-bench again"
         )
-    tensors = tensors_in(path, content)
+    tensors, which = tensors_in(path, content)
+    tensors = plain_names(spec, path, tensors)
     matching_body(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
     own = scaling_in(path, content) if source != "imagenet" else Scaling.IMAGENET
     scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
@@ -78,7 +81,11 @@ def find_weights(
             "say it: --set model.scaling=unit (x/255), symmetric (x/127.5 − 1) or imagenet (mean and std)",
         )
     coordinates = {"source": source, "sha256": found, "scaling": scaling.value}
-    return _whole(spec, dataset, class_names, path, content, coordinates) if given else Weights(coordinates, path)
+    if not given:
+        return Weights(coordinates, path)
+    whole = _whole(spec, dataset, class_names, path, content, tensors, coordinates)
+    told = (which,) if which else ()  # a checkpoint may hold two networks
+    return replace(whole, remarks=(*told, *whole.remarks), notes=(*told, *whole.notes))
 
 
 def _whole(
@@ -87,6 +94,7 @@ def _whole(
     class_names: Sequence[str],
     path: Path,
     content: bytes,
+    tensors: "Mapping[str, Tensor]",
     coordinates: dict[str, Any],
 ) -> Weights:
     """Return the weights of ``--weights``: with its last layer, if that fits and is wanted."""
@@ -97,7 +105,7 @@ def _whole(
         check_classes(told, said, class_names, number)
     why = "model.head = new"
     if spec.head != "new":
-        _, why = matching_head(spec, path, tensors_in(path, content), number)
+        _, why = matching_head(spec, path, tensors, number)
         if not why and not told and said and sorted(said) != sorted(class_names or said):
             why = f"its classes are {shown(said)}"
     if why and (told or spec.head == "file"):
@@ -138,7 +146,7 @@ def load_into(
     content = content_of(path)
     if hashlib.sha256(content).hexdigest() != coordinates["sha256"]:
         raise UserError(f"{path}: the weights changed after the plan was made", "give the same command again")
-    tensors = tensors_in(path, content)
+    tensors = plain_names(spec, path, tensors_in(path, content)[0])
     body = matching_body(spec, path, tensors)
     with torch.no_grad():
         state = model.state_dict()
