@@ -150,7 +150,7 @@ def run(sets: tuple[str, ...], plugin_files: tuple[Path, ...], quiet: bool, **op
 
     Runs whose record is in the store are not repeated. Ctrl-C stops; the same command continues.
 
-    Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
+    Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted, 143 by SIGTERM.
     """
     from crayon_bench.api import run as carry_out
     from crayon_bench.plugins.hooks import call_hooks
