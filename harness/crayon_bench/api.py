@@ -80,8 +80,8 @@ def run(
     settings: values of the protocol to change, ``{"rrr.lambda": 10}``; the command's ``--set``.
     executor_options: the executor's parameters, by name. plugin: Python files with plugins of your own.
     seeds: a number of seeds, or a list of seeds. time_limit: seconds of a run; memory_limit: MiB that it may add.
-    dry_run: run nothing; :attr:`Results.to_do` tells what would be run. progress: show how far it is, on standard error
-    or in the notebook.
+    dry_run: run and fetch nothing; :attr:`Results.to_do` tells what would be run. progress: show how far it is, on
+    standard error or in the notebook.
 
     From another thread than the main one, ``auto`` is ``processes``: a run captures its process's standard output.
 
@@ -109,6 +109,7 @@ def run(
             weights=_path(weights),
             device=choice(device, DEVICES, "--device"),
             keep_models=keep_models,
+            fetch=not dry_run,
         )
         limits = _limits(time_limit, memory_limit)
         if threading.current_thread() is not threading.main_thread():

@@ -180,15 +180,27 @@ def _show_plan(results: "Results") -> None:
     def state(request: "RunRequest") -> str:
         if request.key in known:
             return f"in the store: {known[request.key]}"
-        return f"does not apply: {request.skip}" if request.skip else "to do"
+        if request.skip:
+            return f"does not apply: {request.skip}"
+        return "to do, with weights that are not here" if request.missing else "to do"
 
     limited = any(request.budget for request in results.planned)
     rows = [
-        (r.dataset, r.protocol, r.method, *([r.budget or "all"] if limited else []), r.seed, r.key[:12], state(r))
+        (
+            r.dataset,
+            r.protocol,
+            r.method,
+            *([r.budget or "all"] if limited else []),
+            r.seed,
+            "-" if r.missing else r.key[:12],
+            state(r),
+        )
         for r in results.planned
     ]
     heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), "seed", "key", "state"]
     click.echo(tabulate(rows, headers=heads, tablefmt="simple"))
+    for missing in dict.fromkeys(r.missing for r in results.planned if r.missing):
+        click.echo(f"\n{missing}. Which of its runs are in the store can be said when it is.")
     todo = sum(request.skip is None for request in results.to_do)
     rest = len(results.to_do) - todo
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")

@@ -27,21 +27,29 @@ class Weights:
     """Weights that were found. coordinates: what of them is part of a run's key. path: None for random ones.
 
     remarks: what the user should know before it starts. notes: those that stand under every table.
+    missing: what is not here and how a run will get it; the coordinates are then without the hash.
     """
 
     coordinates: dict[str, Any] | None
     path: Path | None
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def find_weights(
-    spec: ModelSpec, dataset: "type[Dataset]", given: Path | None, class_names: Sequence[str] = ()
+    spec: ModelSpec,
+    dataset: "type[Dataset]",
+    given: Path | None,
+    class_names: Sequence[str] = (),
+    *,
+    fetch: bool = True,
 ) -> Weights:
     """Return the initial weights for the network *spec* on *dataset*; *given* is the file of ``--weights``.
 
     If that is a whole classifier for these classes, it is the original model: its coordinates then have ``head``.
     class_names: those of the data, where the class of *dataset* does not know how many there are.
+    fetch: whether published weights that are not here are downloaded; otherwise they are ``missing``.
     The file is read, and checked against the architecture. Raises UserError if there are none, with the way to them.
     """
     if not isinstance(spec, CNNSpec):
@@ -60,7 +68,15 @@ def find_weights(
         shipped = dataset.pretrained[spec.weights]
         path, source, sha256 = Path(str(shipped.file)), f"{dataset.name}:{spec.weights}", shipped.sha256
     elif spec.weights == "imagenet":
-        path, source, sha256 = _imagenet(spec), "imagenet", None
+        path, url = _imagenet(spec)
+        source, sha256 = "imagenet", None
+        if not path.is_file() and not fetch:
+            scaling = Scaling.IMAGENET if spec.scaling == "auto" else Scaling(spec.scaling)
+            how = f"a run fetches it from {url} into {path.parent}; or put it there, or add --weights FILE"
+            text = f"{path.name}, the ImageNet weights of {spec.title}, is not here: {how}"
+            return Weights({"source": source, "sha256": None, "scaling": scaling.value}, None, missing=text)
+        if not path.is_file():
+            _download(spec, path, url)
     else:
         known = ", ".join(["imagenet", *dataset.pretrained, "none"])
         raise UserError(f"model.weights = '{spec.weights}': there are no such weights", f"one of: {known}")
@@ -74,13 +90,13 @@ def find_weights(
     tensors = plain_names(spec, path, tensors)
     matching_body(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
     own = scaling_in(path, content) if source != "imagenet" else Scaling.IMAGENET
-    scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
-    if scaling is None:
+    known_scaling = own if spec.scaling == "auto" else Scaling(spec.scaling)
+    if known_scaling is None:
         raise UserError(
             f"{path}: the file does not say with which input scaling it was trained",
             "say it: --set model.scaling=unit (x/255), symmetric (x/127.5 − 1) or imagenet (mean and std)",
         )
-    coordinates = {"source": source, "sha256": found, "scaling": scaling.value}
+    coordinates = {"source": source, "sha256": found, "scaling": known_scaling.value}
     if not given:
         return Weights(coordinates, path)
     whole = _whole(spec, dataset, class_names, path, content, tensors, coordinates)
@@ -165,20 +181,22 @@ def load_into(
         state["head.bias"].copy_(head[1][rows])
 
 
-def _imagenet(spec: CNNSpec) -> Path:
-    """Return torchvision's file of ImageNet weights, downloaded if it is not in PyTorch's cache."""
+def _imagenet(spec: CNNSpec) -> tuple[Path, str]:
+    """Return where torchvision's file of ImageNet weights lies in PyTorch's cache, or would, and its address."""
     import torch
     from torchvision.models import get_model_weights
 
     if spec.name == "small-cnn":
         raise UserError("model.weights = 'imagenet': there are none for the small CNN", "choose another network")
     url: str = get_model_weights(spec.name)["IMAGENET1K_V1"].value.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rsplit("/", 1)[1]
-    if path.is_file():
-        return path
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1], url
+
+
+def _download(spec: CNNSpec, path: Path, url: str) -> None:
+    import torch
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # The name ends with the beginning of the sha256, which is verified.
         prefix = path.stem.rsplit("-", 1)[1]
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
@@ -186,6 +204,5 @@ def _imagenet(spec: CNNSpec) -> Path:
         raise UserError(
             f"{spec.title} needs ImageNet weights, and they could not be downloaded"
             f" ({' '.join(str(error).split())[:120]})",
-            f"put {path.name} (from {url}) into {folder}, or --weights FILE",
+            f"put {path.name} (from {url}) into {path.parent}, or --weights FILE",
         ) from None
-    return path
