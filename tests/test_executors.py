@@ -376,10 +376,25 @@ CTRL_C += [
 ]
 
 
+BATCH = [
+    pytest.param(name, group, marks=(*MARKS.get(name, ()), *(() if name == "serial" else (slow,))))
+    for name, group in (("serial", False), ("processes", False), ("processes", True), ("ray", False), ("slurm", False))
+]
+
+
+@pytest.mark.parametrize(("name", "group"), BATCH)
+def test_the_end_of_a_jobs_time_is_an_interruption(name, group, tmp_path):
+    """SIGTERM, to the driver alone or to all processes of a job: one line, and the exit code that a shell expects."""
+    check_interruption(name, group, tmp_path / "store", signal.SIGTERM, 143, "Ended by SIGTERM. What was finished")
+
+
 @pytest.mark.parametrize(("name", "group"), CTRL_C)
 def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
     """Sent to the driver alone, and as a terminal does, to all processes of the group."""
-    store = tmp_path / "store"
+    check_interruption(name, group, tmp_path / "store", signal.SIGINT, 130, "Interrupted. What was finished")
+
+
+def check_interruption(name: str, group: bool, store: Path, number: int, code: int, words: str) -> None:
     process = begin(store, name, group=True)
     made = ["original.s0"] if name == "serial" else ["original.s0", "original.s1"]  # several workers begin with these
     wait_until(lambda: len(list(store.glob("runs/*.original.*"))) == len(made) or process.poll() is not None)
@@ -388,11 +403,12 @@ def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
         wait_until(lambda: any(b'"refine"' in text for text in events()) or process.poll() is not None)
     time.sleep(1.5)
     workers = workers_of(process.pid)
-    os.killpg(process.pid, signal.SIGINT) if group else process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number) if group else process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in out + err
-    assert "the same command continues" in err
+    (line,) = [line for line in err.splitlines() if "the same command continues" in line]
+    assert line.startswith(words)
     found = statuses(store)
     assert [key for key, status in sorted(found.items()) if status == "ok"] == made
     assert "interrupted" in found.values()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import crayon_bench
 from conftest import TINY
+from crayon_bench.errors import UserError
 from helpers import method
 
 RUN = ["run", "--dataset", "decoymnist", "--seeds", "1"]
@@ -203,16 +205,55 @@ def test_a_local_file_with_plugins(cli, tmp_path):
     assert "for a test" in cli("plugins", "info", "mine", "--plugin", file).out
 
 
-def test_a_local_file_that_fails_is_reported_and_the_rest_goes_on(cli, tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text("import nothing_here")
-    result = cli(*RUN, "--methods", "train-more", "--plugin", file, *TINY)
-    assert "could not be loaded: ModuleNotFoundError" in result.err
-    assert "Train More" in result.out
-    assert result.code == 1
-    result = cli(*RUN, "--methods", "mine", "--plugin", file, *TINY)
+UNUSABLE = {
+    "an import": ("import nothing_here", "ModuleNotFoundError: No module named 'nothing_here' (line 1)"),
+    "a line far down": ("x = 1\n\ndef f():\n    1 / 0\nf()", "ZeroDivisionError: division by zero (line 4)"),
+    "syntax": ("def f(:", "SyntaxError: invalid syntax (mine.py, line 1)"),
+    "it exits": ("raise SystemExit(0)", "SystemExit: 0"),
+    "empty": ("", "it has no plugin"),
+    "a class that was forgotten": (
+        "from crayon_bench import Method\nclass Mine:\n    name = 'mine'",
+        "it has no plugin",
+    ),
+    "a class of somebody else": ("from crayon_bench_plugins.methods.rrr import RRR", "it has no plugin"),
+    "a name that is taken": (method("rrr", "1 / 0"), "the name 'rrr' is taken"),
+    "no name": (method("mine", "return job.model").replace('name = "mine"', ""), "does not set 'name'"),
+    "no refine": (method("mine", "return job.model").replace("refine", "refin"), "does not define: refine"),
+    "a declaration": (method("mine", "return job.model", extra="asks = ('box',)"), "'asks' must be a tuple"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_file_that_the_user_names_must_load(cli, tmp_path, case):
+    source, message = UNUSABLE[case]
+    (tmp_path / "mine.py").write_text(source)
+    result = cli(*RUN, "--methods", "train-more", "--plugin", tmp_path / "mine.py", *TINY)
     assert result.code == 2
-    assert "nothing_here" in result.err
+    (line,) = result.err.strip().splitlines()
+    assert line.startswith(f"Error: --plugin {tmp_path / 'mine.py'} cannot be loaded: ")
+    assert message in line
+    assert result.out == ""
+    assert not Path("crayon-runs").exists()
+
+
+def test_every_command_refuses_it_and_a_list_shows_it(cli, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("1 / 0")
+    where = ["--dataset", "decoymnist", "--source", "standin"]
+    commands = [
+        ["run", *where, "--methods", "mine", "--dry-run"], ["data", "list"], ["data", "where", "decoymnist"],
+        ["oracle", "stats", *where], ["plugins", "info", "rrr"], ["plugins", "check", "rrr"],
+        ["annotate", "serve", *where[:2], "--task", "maps"],
+    ]  # fmt: skip
+    for command in commands:
+        result = cli(*command, "--plugin", file)
+        assert result.code == 2, command
+        assert f"--plugin {file} cannot be loaded: ZeroDivisionError" in result.err
+    listed = cli("plugins", "list", "--plugin", file)
+    assert listed.code == 0
+    assert "broken: ZeroDivisionError" in listed.out
+    with pytest.raises(UserError, match="cannot be loaded: ZeroDivisionError"):
+        crayon_bench.run("decoymnist", "original", source="standin", plugin=file)
 
 
 def test_parameters_of_a_third_party_are_validated_and_recorded(cli, tmp_path):
@@ -254,16 +295,6 @@ def test_a_local_file_that_was_edited_is_run_again(cli, tmp_path):
     a, b = json.loads(cli("runs", "list", "--format", "json").out)
     assert a["metrics"] != b["metrics"]
     assert "Mine (epochs=1, file=" in cli("leaderboard").out
-
-
-def test_a_local_file_cannot_take_an_installed_name(cli, tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(method("rrr", "1 / 0"))
-    result = cli(*RUN, "--methods", "rrr", "--plugin", file, *TINY)
-    assert result.code == 1
-    assert "the name 'rrr' is taken" in result.err
-    (record,) = json.loads(cli("runs", "list", "--format", "json").out)
-    assert record["status"] == "ok"  # the built-in one
 
 
 PLANNING = {
@@ -378,11 +409,26 @@ def test_requests_can_be_carried_out_in_another_process(cli):
     }
 
 
-DECLARATIONS = {
+REFUSED = {
     "asks is no kind": ("asks = ('box',)", "'asks' must be a tuple of FeedbackKind"),
     "asks is no tuple": ("asks = FeedbackKind.BOX", "'asks' must be a tuple of FeedbackKind"),
     "parameters": ("Parameters = 3", "'Parameters' must be a subclass"),
     "title": ("title = None", "'title' must be a text"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_declaration_is_one_line(cli, tmp_path, case):
+    extra, message = REFUSED[case]
+    file = tmp_path / "mine.py"
+    file.write_text(method("mine", "return job.model", extra=extra))
+    result = cli(*RUN, "--methods", "all", "--plugin", file, *TINY)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+DECLARATIONS = {
     "skip is no text": ("def skip(self, setting):\n        return 3", "must return a reason or None"),
     "skip exits": ("def skip(self, setting):\n        raise SystemExit(7)", "SystemExit: 7"),
     "skip loads data": (
@@ -403,14 +449,6 @@ def test_a_bad_declaration_is_one_line_and_the_rest_goes_on(cli, tmp_path, case)
     assert message in result.err
     assert "Traceback" not in result.err
     assert "Train More" in result.out
-
-
-def test_a_class_that_lacks_refine_is_named(cli, tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(method("mine", "return job.model").replace("refine", "refin"))
-    result = cli(*RUN, "--methods", "mine", "--plugin", file, *TINY)
-    assert result.code == 2
-    assert "does not define: refine" in result.err
 
 
 def test_what_a_file_prints_on_import_does_not_mix_with_results(cli, tmp_path):

@@ -463,7 +463,10 @@ def test_plugins_check_prints_a_line_per_check(cli):
     [
         (["rrrr"], "did you mean 'rrr'?"),
         (["serial"], "there are no checks for executors"),
-        (["mine", "--plugin", "broken.py"], "could not be loaded: ZeroDivisionError"),
+        (
+            ["mine", "--plugin", "broken.py"],
+            "--plugin broken.py cannot be loaded: ZeroDivisionError: division by zero (line 1)",
+        ),
         (["mine", "--plugin", "nowhere.py"], "there is no such file"),
         ([], "Missing argument"),
     ],

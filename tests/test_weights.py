@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import mobilenet_v2
 
+import crayon_bench
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
 from crayon_bench.networks.weights import find_weights, load_into
@@ -44,9 +46,10 @@ def state(network: str = "small-cnn", seed: int = 1) -> dict[str, torch.Tensor]:
 def plan(cli, tmp_path):
     """Return a function that plans runs of a network on drawn faces."""
 
-    def call(*arguments: object, network: str = "small-cnn"):
+    def call(*arguments: object, network: str = "small-cnn", dry: bool = True):
         (tmp_path / "p.toml").write_text(PROTOCOL.format(network=network))
-        where = ["--dataset", "celeba", "--source", "standin", "--protocol", tmp_path / "p.toml", "--dry-run"]
+        where = ["--dataset", "celeba", "--source", "standin", "--protocol", tmp_path / "p.toml"]
+        where += ["--dry-run"] if dry else []
         return cli("run", *where, "--seeds", "1", "--methods", "train-more", *arguments)
 
     return call
@@ -215,13 +218,44 @@ def test_without_weights_and_network_the_error_says_how_to_get_them(plan, monkey
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    line = refused(plan(network=network))
+    line = refused(plan(network=network, dry=False))
     assert "could not be downloaded" in line
     assert "Temporary failure in name resolution" in line
     assert f"put {network}-" in line
     assert f"from https://download.pytorch.org/models/{network}-" in line
     assert str(tmp_path / "torch" / "hub" / "checkpoints") in line
     assert "--weights FILE" in line
+
+
+@pytest.mark.parametrize("network", ["resnet50", "resnet18", "mobilenet_v2"])
+def test_a_dry_run_needs_no_network_and_weights_that_are_not_here_are_a_line_of_the_plan(
+    plan, monkeypatch, tmp_path, network
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(socket, "socket", lambda *a, **k: pytest.fail("a connection"))
+    result = plan("--quiet", network=network)
+    assert result.code == 0, result.err
+    (row,) = [line for line in result.out.splitlines() if line.startswith("celeba")]
+    assert row.split()[4] == "-"  # the key needs their hash
+    assert row.endswith("to do, with weights that are not here")
+    (line,) = [line for line in result.out.splitlines() if line.startswith(f"{network}-")]
+    assert f"a run fetches it from https://download.pytorch.org/models/{network}-" in line
+    assert str(tmp_path / "torch" / "hub" / "checkpoints") in line
+    assert "--weights FILE" in line
+    assert "1 to do, 0 do not apply, 0 in the store. Nothing was run." in result.out
+    assert not (tmp_path / "torch").exists()
+    assert not Path("crayon-runs").exists()
+
+
+def test_from_python_a_dry_run_says_which_weights_are_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(socket, "socket", lambda *a, **k: pytest.fail("a connection"))
+    (tmp_path / "p.toml").write_text(PROTOCOL.format(network="resnet18"))
+    results = crayon_bench.run(
+        "celeba", "original", seeds=1, source="standin", protocol=tmp_path / "p.toml", dry_run=True, progress=False
+    )
+    (request,) = results.to_do
+    assert request.missing.startswith("resnet18-f37072fd.pth, the ImageNet weights of ResNet-18, is not here")
 
 
 def test_a_file_in_pytorchs_cache_is_used(plan, monkeypatch, tmp_path):

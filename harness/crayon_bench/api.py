@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,8 +79,8 @@ def run(
     settings: values of the protocol to change, ``{"rrr.lambda": 10}``; the command's ``--set``.
     executor_options: the executor's parameters, by name. plugin: Python files with plugins of your own.
     seeds: a number of seeds, or a list of seeds. time_limit: seconds of a run; memory_limit: MiB that it may add.
-    dry_run: run nothing; :attr:`Results.to_do` tells what would be run. progress: show how far it is, on standard error
-    or in the notebook.
+    dry_run: run and fetch nothing; :attr:`Results.to_do` tells what would be run. progress: show how far it is, on
+    standard error or in the notebook.
 
     From another thread than the main one, ``auto`` is ``processes``: a run captures its process's standard output.
 
@@ -108,6 +108,7 @@ def run(
             weights=_path(weights),
             device=kind_of_device(str(device)),
             keep_models=keep_models,
+            fetch=not dry_run,
         )
         limits = _limits(time_limit, memory_limit)
         if threading.current_thread() is not threading.main_thread():
@@ -118,7 +119,7 @@ def run(
         carrier = _executor(registry, executor, executor_options or {}, workers)
         which = Rerun(choice(rerun, list(Rerun), "--rerun"))
         plan = make_plan(options, registry)
-        _tell(plan, registry, quiet=not progress)
+        _tell(plan, quiet=not progress)
         if dry_run:
             known = Store.open(Path(store)) if (Path(store) / "runs").is_dir() else None
             records, left = split_plan(plan, known, which)
@@ -130,7 +131,7 @@ def run(
                 one_gpu(str(device), elsewhere=carrier.elsewhere)
             known = _ready(plan, Path(store), carrier)
             records = _carry_out(plan, known, carrier, registry, limits, which, quiet=not progress)
-        return Results(records, known, plan.requests, left, names, plan.problems, registry.file_errors)
+        return Results(records, known, plan.requests, left, names, plan.problems)
     except PluginError as error:
         raise UserError(str(error)) from error
     finally:
@@ -175,7 +176,7 @@ class Results:
     which there is none.
 
     After :func:`run`: planned, what was asked for; to_do, what a *dry_run* leaves of it; methods, those asked for;
-    problems, plugins that could not take part; plugin_errors, *plugin* files that could not be loaded, and why.
+    problems, plugins that could not take part.
     """
 
     records: list[Record]
@@ -184,7 +185,6 @@ class Results:
     to_do: Sequence[RunRequest] = ()
     methods: Sequence[str] = ()
     problems: Sequence[str] = ()
-    plugin_errors: Mapping[Path, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -411,9 +411,7 @@ def _limits(seconds: float | None, mebibytes: int | None) -> Limits:
     return Limits(seconds, mebibytes)
 
 
-def _tell(plan: Plan, registry: Registry, *, quiet: bool) -> None:
-    for file, why in registry.file_errors.items():
-        _say(f"Warning: --plugin {file} could not be loaded: {why}")
+def _tell(plan: Plan, *, quiet: bool) -> None:
     for problem in plan.problems:
         _say(f"Warning: {problem}")
     for remark in plan.remarks:

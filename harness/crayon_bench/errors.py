@@ -24,8 +24,12 @@ class UserError(Exception):
 class StoreError(UserError):
     """The store cannot be written: not a run's failure, it ends the sweep."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "make room or choose another --store DIR, then give the same command again")
+    def __init__(
+        self,
+        message: str,
+        hint: str = "make room or choose another --store DIR, then give the same command again",
+    ) -> None:
+        super().__init__(message, hint)
 
 
 class GuardError(Exception):

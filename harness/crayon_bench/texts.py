@@ -1,4 +1,4 @@
-"""What users write in a word or two: names, seeds and choices, on a command line or in a script."""
+"""What users write in a word or two: names, seeds and choices, on a command line, in a script or in a list."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -57,3 +57,11 @@ DEVICES = ("auto", "cpu", "cuda")
 def kind_of_device(device: str) -> str:
     """Return one of :data:`DEVICES`, ``cuda`` for ``cuda:N`` too. Raises UserError."""
     return choice("cuda" if re.fullmatch(r"cuda:[0-9]{1,4}", device) else device, DEVICES, "--device")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the *names* without doubles, sorted: 2 before 10 if all are whole numbers, otherwise as text."""
+    found = set(names)
+    if all(re.fullmatch(r"[+-]?\d{1,18}", name, re.ASCII) for name in found):
+        return sorted(found, key=lambda name: (int(name), name))
+    return sorted(found)

@@ -3,9 +3,13 @@
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +22,8 @@ from crayon_bench.screen import ON_A_PLAIN_SCREEN
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+TERMINATED = 143
+"""Exit code after SIGTERM, as shells have it: a batch system sends it when a job's time is over."""
 
 
 @click.group(
@@ -56,16 +62,18 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 all well, 1 a run failed, 2 the user's mistake, 130 interrupted."""
+    """Run the command line and exit: 0 all well, 1 a run failed, 2 a mistake, 130 interrupted, 143 by SIGTERM."""
     sys.exit(invoke(args))
 
 
 def invoke(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     _prepare_streams()
+    terminated: list[int] = []
     try:
-        result = cli.main(args=args, prog_name="crayon-bench", standalone_mode=False)
-        sys.stdout.flush()
+        with _interrupted_by_sigterm(terminated):
+            result = cli.main(args=args, prog_name="crayon-bench", standalone_mode=False)
+            sys.stdout.flush()
     except (UserError, PluginError) as error:
         return _fail(str(error))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -77,11 +85,9 @@ def invoke(args: list[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort):
-        print(
-            "Interrupted. What was finished is kept: the same command continues (--rerun all starts over).",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+        how = "Ended by SIGTERM" if terminated else "Interrupted"
+        _say(f"{how}. What was finished is kept: the same command continues (--rerun all starts over).")
+        return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         _silence()  # the reader (`| head`) has gone
         return 0
@@ -93,6 +99,25 @@ def invoke(args: list[str] | None = None) -> int:
             if failure.target:
                 _say(f"Warning: plugin '{failure.name}' could not be loaded: {failure.error}")
     return result if isinstance(result, int) else 0
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm(terminated: list[int]) -> Iterator[None]:
+    """Inside, SIGTERM is what Ctrl-C is, and is noted in *terminated*; unless somebody handles it already."""
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)  # what is being put in order is not interrupted once more
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _prepare_streams() -> None:

@@ -27,7 +27,7 @@ def list_plugins(plugin_files: tuple[Path, ...], load: bool) -> None:
 
     rows = [
         (row.kind, row.name, row.package, f"broken: {row.error}" if row.error else "ok", row.target)
-        for row in Registry(plugin_files).rows(load=load)
+        for row in Registry(plugin_files, for_listing=True).rows(load=load)
     ]
     click.echo(list_text(["kind", "name", "package", "state", "where"], rows, drop=["where", "package"]))
 
@@ -98,8 +98,6 @@ def _kinds_of(name: str, registry: "Registry") -> "list[Kind]":
     kinds = [kind for kind in Kind if name in registry.names(kind)]
     if not kinds:
         hint = did_you_mean(name, [known for kind in Kind for known in registry.names(kind)])
-        for file, why in registry.file_errors.items():
-            hint += f" (--plugin {file} could not be loaded: {why})"
         raise UserError(f"there is no plugin '{name}'", hint)
     return kinds
 

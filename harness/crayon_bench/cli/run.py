@@ -170,7 +170,7 @@ def run(sets: tuple[str, ...], plugin_files: tuple[Path, ...], quiet: bool, **op
 
     Runs whose record is in the store are not repeated. Ctrl-C stops; the same command continues.
 
-    Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
+    Exit codes: 0 all well, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted, 143 by SIGTERM.
     """
     from crayon_bench.api import run as carry_out
     from crayon_bench.plugins.hooks import call_hooks
@@ -186,10 +186,10 @@ def run(sets: tuple[str, ...], plugin_files: tuple[Path, ...], quiet: bool, **op
     )
     if options["dry_run"]:
         _show_plan(results)
-        return 1 if results.problems or results.plugin_errors else 0
+        return 1 if results.problems else 0
     shown = call_hooks("show_board", records=results.records, methods=results.methods)
     _summary(results, options["store"], quiet)
-    return 1 if results.failed or results.problems or results.plugin_errors or not shown else 0
+    return 1 if results.failed or results.problems or not shown else 0
 
 
 def _show_plan(results: "Results") -> None:
@@ -198,15 +198,27 @@ def _show_plan(results: "Results") -> None:
     def state(request: "RunRequest") -> str:
         if request.key in known:
             return f"in the store: {known[request.key]}"
-        return f"does not apply: {request.skip}" if request.skip else "to do"
+        if request.skip:
+            return f"does not apply: {request.skip}"
+        return "to do, with weights that are not here" if request.missing else "to do"
 
     limited = any(request.budget for request in results.planned)
     rows = [
-        (r.dataset, r.protocol, r.method, *([r.budget or "all"] if limited else []), r.seed, r.key[:12], state(r))
+        (
+            r.dataset,
+            r.protocol,
+            r.method,
+            *([r.budget or "all"] if limited else []),
+            r.seed,
+            "-" if r.missing else r.key[:12],
+            state(r),
+        )
         for r in results.planned
     ]
     heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), "seed", "key", "state"]
     click.echo(list_text(heads, rows, drop=["key", "protocol"]))
+    for missing in dict.fromkeys(r.missing for r in results.planned if r.missing):
+        click.echo(f"\n{missing}. Which of its runs are in the store can be said when it is.")
     todo = sum(request.skip is None for request in results.to_do)
     rest = len(results.to_do) - todo
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")

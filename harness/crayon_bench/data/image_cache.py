@@ -17,7 +17,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -34,6 +34,7 @@ from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench.data.roots import cache_root
 from crayon_bench.errors import UserError
 from crayon_bench.store.atomic import read_json, set_aside, write_file
+from crayon_bench.store.locks import locking
 
 _BLOCKS, _BLOCK = 64, 1 << 16
 MAX_PIXELS = 64_000_000
@@ -81,8 +82,9 @@ def decoded(
     path = folder / f"{name}-{digest[:24]}.npy"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{path.stem}.lock")
-        with lock:
+        with ExitStack() as lock:
+            with locking(f"decoded images {folder}", _ELSEWHERE):
+                lock.enter_context(FileLock(folder / f".{path.stem}.lock"))
             array = _read(path, wanted)
             if array is None:
                 _make(path, wanted, shape, items, decode, what or name, workers)
@@ -256,6 +258,7 @@ def _sample(stream: IO[bytes], size: int) -> str:
     return hasher.hexdigest()
 
 
+_ELSEWHERE = "set CRAYON_BENCH_CACHE to another folder"
 _ROOM = "make room, or set CRAYON_BENCH_CACHE to a folder on another disk"
 
 
@@ -264,5 +267,5 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
         return UserError(f"{folder}: no room left for decoded images", _ROOM)
     return UserError(
         f"{folder}: decoded images cannot be kept: {error.strerror or error}",
-        "set CRAYON_BENCH_CACHE to another folder",
+        _ELSEWHERE,
     )

@@ -107,12 +107,19 @@ class CNNSpec(Parameters):
         " original model is trained; file: as unset, but a file without such a layer is an error",
     )
 
+    classes: str | Annotated[list[str | int], Field(min_length=1, max_length=10_000)] | None = Field(
+        default=None,
+        description="which output of --weights FILE is which class: the labels in the order of the outputs, as a list"
+        " or as a file that has them (a line each, or JSON); such a file of weights must be a whole classifier",
+    )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the values without those that are None: an option that is added later changes no older key.
 
-        Nor does ``head``: what comes of it stands in the coordinates of the weights.
+        Nor do ``head`` and ``classes``: what comes of them stands in the coordinates of the weights.
         """
-        return {name: value for name, value in super().to_dict().items() if value is not None and name != "head"}
+        own = {name: value for name, value in super().to_dict().items() if name not in ("head", "classes")}
+        return {name: value for name, value in own.items() if value is not None}
 
     @property
     def has_feature_maps(self) -> bool:

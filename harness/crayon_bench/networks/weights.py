@@ -5,16 +5,19 @@ Weights are part of a run's key by the hash of their file, and so is the input s
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crayon_bench.errors import UserError
-from crayon_bench.networks.matching import matching_body, matching_head
+from crayon_bench.networks.matching import matching_body, matching_head, plain_names
+from crayon_bench.networks.outputs import check_classes, shown, told_classes
 from crayon_bench.networks.specification import CNNSpec, ModelSpec, Scaling
 from crayon_bench.networks.weights_file import classes_in, content_of, scaling_in, tensors_in
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from crayon_bench.dataset import Dataset
     from crayon_bench.networks.classifier import Classifier
 
@@ -24,25 +27,36 @@ class Weights:
     """Weights that were found. coordinates: what of them is part of a run's key. path: None for random ones.
 
     remarks: what the user should know before it starts. notes: those that stand under every table.
+    missing: what is not here and how a run will get it; the coordinates are then without the hash.
     """
 
     coordinates: dict[str, Any] | None
     path: Path | None
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def find_weights(
-    spec: ModelSpec, dataset: "type[Dataset]", given: Path | None, class_names: Sequence[str] = ()
+    spec: ModelSpec,
+    dataset: "type[Dataset]",
+    given: Path | None,
+    class_names: Sequence[str] = (),
+    *,
+    fetch: bool = True,
 ) -> Weights:
     """Return the initial weights for the network *spec* on *dataset*; *given* is the file of ``--weights``.
 
     If that is a whole classifier for these classes, it is the original model: its coordinates then have ``head``.
     class_names: those of the data, where the class of *dataset* does not know how many there are.
+    fetch: whether published weights that are not here are downloaded; otherwise they are ``missing``.
     The file is read, and checked against the architecture. Raises UserError if there are none, with the way to them.
     """
     if not isinstance(spec, CNNSpec):
         return Weights(None, None)
+    if spec.classes is not None and (given is None or spec.head == "new"):
+        why = "there is no --weights FILE" if given is None else "model.head = new leaves its outputs out"
+        raise UserError(f"model.classes says which output of --weights FILE is which class, and {why}")
     if given is not None:
         path, source, sha256 = given, "file", None
     elif spec.weights == "file":
@@ -54,7 +68,15 @@ def find_weights(
         shipped = dataset.pretrained[spec.weights]
         path, source, sha256 = Path(str(shipped.file)), f"{dataset.name}:{spec.weights}", shipped.sha256
     elif spec.weights == "imagenet":
-        path, source, sha256 = _imagenet(spec), "imagenet", None
+        path, url = _imagenet(spec)
+        source, sha256 = "imagenet", None
+        if not path.is_file() and not fetch:
+            scaling = Scaling.IMAGENET if spec.scaling == "auto" else Scaling(spec.scaling)
+            how = f"a run fetches it from {url} into {path.parent}; or put it there, or add --weights FILE"
+            text = f"{path.name}, the ImageNet weights of {spec.title}, is not here: {how}"
+            return Weights({"source": source, "sha256": None, "scaling": scaling.value}, None, missing=text)
+        if not path.is_file():
+            _download(spec, path, url)
     else:
         known = ", ".join(["imagenet", *dataset.pretrained, "none"])
         raise UserError(f"model.weights = '{spec.weights}': there are no such weights", f"one of: {known}")
@@ -64,17 +86,22 @@ def find_weights(
         raise UserError(
             f"{path}: damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…", "install crayon-bench again"
         )
-    tensors = tensors_in(path, content)
+    tensors, which = tensors_in(path, content)
+    tensors = plain_names(spec, path, tensors)
     matching_body(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
     own = scaling_in(path, content) if source != "imagenet" else Scaling.IMAGENET
-    scaling: Scaling | None = own if spec.scaling == "auto" else Scaling(spec.scaling)
-    if scaling is None:
+    known_scaling = own if spec.scaling == "auto" else Scaling(spec.scaling)
+    if known_scaling is None:
         raise UserError(
             f"{path}: the file does not say with which input scaling it was trained",
             "say it: --set model.scaling=unit (x/255), symmetric (x/127.5 − 1) or imagenet (mean and std)",
         )
-    coordinates = {"source": source, "sha256": found, "scaling": scaling.value}
-    return _whole(spec, dataset, class_names, path, content, coordinates) if given else Weights(coordinates, path)
+    coordinates = {"source": source, "sha256": found, "scaling": known_scaling.value}
+    if not given:
+        return Weights(coordinates, path)
+    whole = _whole(spec, dataset, class_names, path, content, tensors, coordinates)
+    told = (which,) if which else ()  # a checkpoint may hold two networks
+    return replace(whole, remarks=(*told, *whole.remarks), notes=(*told, *whole.notes))
 
 
 def _whole(
@@ -83,26 +110,39 @@ def _whole(
     class_names: Sequence[str],
     path: Path,
     content: bytes,
+    tensors: "Mapping[str, Tensor]",
     coordinates: dict[str, Any],
 ) -> Weights:
     """Return the weights of ``--weights``: with its last layer, if that fits and is wanted."""
     number = len(class_names) or dataset.classes
+    said = classes_in(path, content)
+    told = [] if spec.classes is None else told_classes(spec.classes)
+    if told:
+        check_classes(told, said, class_names, number)
     why = "model.head = new"
     if spec.head != "new":
-        _, why = matching_head(spec, path, tensors_in(path, content), number)
-        said = classes_in(path, content)
-        if not why and said and sorted(said) != sorted(class_names or said):
-            why = f"its classes are {', '.join(said)}"
-    if why and spec.head == "file":
-        raise UserError(f"weights {path}: no classifier of these {number} classes: {why}", "see model.head")
+        _, why = matching_head(spec, path, tensors, number)
+        if not why and not told and said and sorted(said) != sorted(class_names or said):
+            why = f"its classes are {shown(said)}"
+    if why and (told or spec.head == "file"):
+        hint = "see model.head and model.classes"
+        raise UserError(f"weights {path}: no classifier of these {number} classes: {why}", hint)
     if why:
         text = f"weights {path}: initial weights of the body; the last layer is new, and the original model is trained"
         return Weights(coordinates, path, (f"{text} ({why})",))
     note = f"original model: the user's, {path.name} (sha256 {coordinates['sha256'][:12]}…), not trained"
-    order = f"in the order of the labels: {', '.join(class_names)}" if class_names else "in the data set's order"
-    order = f"its outputs are taken {order}; the file does not say" if not said else f"its outputs: {', '.join(said)}"
     other = "to train one from its body, add --set model.head=new"
-    return Weights({**coordinates, "head": True}, path, (f"{note}; {other}", f"{path.name}: {order}"), (note,))
+    order, hint = f"{path.name}: its outputs: {shown(told or said)}", ""
+    if not told and not said:
+        labels = f"in the order of the labels: {shown(class_names)}" if class_names else "in the data set's order"
+        order = f"{path.name}: its outputs are taken {labels}; the file does not say"
+        hint = "; if they are in another, say it: --set model.classes=FILE, or a list"
+    elif told and said and told != said:
+        order += f", in place of the file's {shown(said)}"
+    # Two classes in the wrong order show: less than half is right. Of more, one does not see it.
+    assumed = [order] if not told and not said and number > 2 else []
+    coordinates |= {"head": True, **({"classes": told} if told and told != said else {})}
+    return Weights(coordinates, path, (f"{note}; {other}", order + hint), (note, *assumed))
 
 
 def load_into(
@@ -114,7 +154,7 @@ def load_into(
 ) -> None:
     """Copy the weights in *path* into the body of *model*, and into its last layer if the *coordinates* say so.
 
-    Outputs are put into the order of *class_names* if the file says which is which.
+    Outputs are put into the order of *class_names* if the *coordinates*, or else the file, say which is which.
     Raises UserError if the file has changed or does not fit.
     """
     import torch
@@ -122,7 +162,7 @@ def load_into(
     content = content_of(path)
     if hashlib.sha256(content).hexdigest() != coordinates["sha256"]:
         raise UserError(f"{path}: the weights changed after the plan was made", "give the same command again")
-    tensors = tensors_in(path, content)
+    tensors = plain_names(spec, path, tensors_in(path, content)[0])
     body = matching_body(spec, path, tensors)
     with torch.no_grad():
         state = model.state_dict()
@@ -132,29 +172,31 @@ def load_into(
         if not coordinates.get("head"):
             return
         head, why = matching_head(spec, path, tensors, len(state["head.bias"]))
-        said = classes_in(path, content)
-        if head is None or (said and sorted(said) != sorted(class_names)):
-            why = why or f"its classes are {', '.join(said)}, and the data's {', '.join(class_names)}"
+        order = coordinates.get("classes") or classes_in(path, content)
+        if head is None or (order and sorted(order) != sorted(class_names)):
+            why = why or f"its classes are {shown(order)}, and the data's {shown(class_names)}"
             raise UserError(f"weights {path}: {why}", "for its body alone, add --set model.head=new")
-        rows = torch.tensor([said.index(name) for name in class_names] if said else range(len(state["head.bias"])))
+        rows = torch.tensor([order.index(name) for name in class_names] if order else range(len(state["head.bias"])))
         state["head.weight"].copy_(head[0][rows])
         state["head.bias"].copy_(head[1][rows])
 
 
-def _imagenet(spec: CNNSpec) -> Path:
-    """Return torchvision's file of ImageNet weights, downloaded if it is not in PyTorch's cache."""
+def _imagenet(spec: CNNSpec) -> tuple[Path, str]:
+    """Return where torchvision's file of ImageNet weights lies in PyTorch's cache, or would, and its address."""
     import torch
     from torchvision.models import get_model_weights
 
     if spec.name == "small-cnn":
         raise UserError("model.weights = 'imagenet': there are none for the small CNN", "choose another network")
     url: str = get_model_weights(spec.name)["IMAGENET1K_V1"].value.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rsplit("/", 1)[1]
-    if path.is_file():
-        return path
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1], url
+
+
+def _download(spec: CNNSpec, path: Path, url: str) -> None:
+    import torch
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # The name ends with the beginning of the sha256, which is verified.
         prefix = path.stem.rsplit("-", 1)[1]
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
@@ -162,6 +204,5 @@ def _imagenet(spec: CNNSpec) -> Path:
         raise UserError(
             f"{spec.title} needs ImageNet weights, and they could not be downloaded"
             f" ({' '.join(str(error).split())[:120]})",
-            f"put {path.name} (from {url}) into {folder}, or --weights FILE",
+            f"put {path.name} (from {url}) into {path.parent}, or --weights FILE",
         ) from None
-    return path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.networks.checkpoint import looks_like, network_in
 from crayon_bench.networks.specification import Scaling
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ def content_of(path: Path) -> bytes:
         raise UserError(f"weights {path}: cannot be read: {error.strerror or error}") from None
 
 
-def tensors_in(path: Path, content: bytes) -> "dict[str, Tensor]":
-    """Return the tensors by name, of a safetensors file or a state_dict that torch.save wrote. Raises UserError."""
+def tensors_in(path: Path, content: bytes) -> "tuple[dict[str, Tensor], str]":
+    """Return the tensors by name, of a safetensors file or of what torch.save wrote: a state_dict, or a checkpoint.
+
+    The second value says which of several networks in a checkpoint was taken; it is empty if there is one.
+    Raises UserError.
+    """
     import warnings
 
     import torch
@@ -43,7 +48,7 @@ def tensors_in(path: Path, content: bytes) -> "dict[str, Tensor]":
 
     if _is_safetensors(content):
         try:
-            return load(content)
+            return load(content), ""
         except Exception as error:  # the library raises KeyError and others at headers that are not its own
             raise UserError(f"weights {path}: not a readable safetensors file: {error}") from None
     if _is_bomb(content):
@@ -57,18 +62,13 @@ def tensors_in(path: Path, content: bytes) -> "dict[str, Tensor]":
     except Exception as error:
         # PyTorch's own text is long and recommends to execute the file.
         held = re.search(r"GLOBAL ([\w.]{1,100})", str(error))
-        why = f": it holds {held[1]}, not tensors alone" if held else ""
+        why, hint = looks_like(content)
+        why = f": it holds {held[1]}, not tensors alone" if held else f": it is {why}" if why else ""
         raise UserError(
             f"weights {path}: neither a safetensors file nor a state_dict that can be read without executing it{why}",
-            "save it with safetensors, or torch.save(model.state_dict(), FILE)",
+            hint or "save it with safetensors, or torch.save(model.state_dict(), FILE)",
         ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
-    ):
-        raise UserError(f"weights {path}: not a state_dict (a dictionary of tensors by name)")
-    return renamed(path, {name: name.removeprefix("module.") for name in state}, state)
+    return network_in(path, state)
 
 
 def _is_bomb(content: bytes) -> bool:

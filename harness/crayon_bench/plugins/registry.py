@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, TypeVar
 
 from crayon_bench.errors import UserError, did_you_mean
@@ -60,24 +61,30 @@ class Registry:
     """The plugins of this Python environment and of the given *files*.
 
     installed: False leaves out the environment's; see :meth:`add`.
-    Raises UserError for a file that is not there. A file that fails to import is a row with its error.
+    Raises UserError for a file that is not there, fails to import, or has no plugin, or one that cannot be taken: who
+    names a file wants it. for_listing: such a file is a row with its error.
     """
 
-    def __init__(self, files: Iterable[Path] = (), *, installed: bool = True) -> None:
+    def __init__(self, files: Iterable[Path] = (), *, installed: bool = True, for_listing: bool = False) -> None:
         self.files = tuple(files)
         self._entries: dict[Kind, dict[str, EntryPoint]] = {kind: {} for kind in Kind}
         self._rows: list[PluginRow] = []
         self._loaded: dict[tuple[Kind, str], type[Any]] = {}
         self._errors: dict[tuple[Kind, str], str] = {}
         self._file_hashes: dict[tuple[Kind, str], str] = {}
-        self.file_errors: dict[Path, str] = {}
+        self._file_errors: dict[Path, str] = {}
         for kind in Kind if installed else ():
             for entry in sorted(
                 entry_points(group=kind.group), key=lambda e: (package_of(e) != "crayon-bench", e.name)
             ):
                 self._add_entry(kind, entry)
         for file in self.files:
-            self._add_file(file)
+            try:
+                self._add_file(file)
+            except PluginError as error:
+                if not for_listing:
+                    raise UserError(f"--plugin {file} cannot be loaded: {error}") from None
+                self._file_errors[file] = str(error)
 
     def _add_entry(self, kind: Kind, entry: EntryPoint) -> None:
         if (taken := self._entries[kind].get(entry.name)) is not None:
@@ -88,6 +95,7 @@ class Registry:
         self._entries[kind][entry.name] = entry
 
     def _add_file(self, file: Path) -> None:
+        """Add a file's plugins. Raises UserError if it is not there, PluginError if it cannot be used."""
         if not file.is_file():
             raise UserError(f"--plugin {file}: there is no such file")
         try:
@@ -95,8 +103,8 @@ class Registry:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            self.file_errors[file] = error_line(error)
-            return
+            raise PluginError(f"{error_line(error)}{_line_in(file, error)}") from None
+        found = 0
         for kind, base in ((kind, _base(kind)) for kind in Kind):
             for value in vars(module).values():
                 if (
@@ -105,10 +113,12 @@ class Registry:
                     and value.__module__ == module.__name__
                     and not value.__name__.startswith("_")
                 ):
-                    try:
-                        self._file_hashes[kind, self.add(kind, value, str(file))] = content_hash(file)
-                    except PluginError as error:
-                        self.file_errors[file] = str(error)
+                    self._file_hashes[kind, self.add(kind, value, str(file))] = content_hash(file)
+                    found += 1
+        if not found:
+            *bases, last = (name for _, name in _BASES.values())
+            why = f"none of its own classes is a {', '.join(bases)} or {last} (names with _ in front do not count)"
+            raise PluginError(f"it has no plugin: {why}")
 
     def add(self, kind: Kind, plugin: type[Any], where: str = "") -> str:
         """Register a class and return its name. *where* it is from, for people.
@@ -145,7 +155,7 @@ class Registry:
                         except PluginError as failure:
                             error = self._errors.get((kind, name), str(failure))
                 rows.append(PluginRow(kind, name, entry.value, package_of(entry), error))
-        for file, error in self.file_errors.items():
+        for file, error in self._file_errors.items():
             rows.append(PluginRow("file", file.stem, str(file), "--plugin", error))
         hooks()
         failures = {failure.name: failure for failure in hook_failures()}
@@ -160,11 +170,7 @@ class Registry:
         Raises UserError for an unknown name, PluginError if it cannot be imported or is not what it should be.
         """
         if name not in self._entries[kind]:
-            hint = did_you_mean(name, self._entries[kind])
-            if self.file_errors:
-                file, why = next(iter(self.file_errors.items()))
-                hint += f" (--plugin {file} could not be loaded: {why})"
-            raise UserError(f"there is no {kind} '{name}'", hint)
+            raise UserError(f"there is no {kind} '{name}'", did_you_mean(name, self._entries[kind]))
         if (kind, name) in self._errors:
             raise PluginError(f"{kind} '{name}' cannot be used: {self._errors[kind, name]}")
         if (kind, name) not in self._loaded:
@@ -265,3 +271,12 @@ def _import_file(file: Path) -> Any:
         del sys.modules[name]
         raise
     return module
+
+
+def _line_in(file: Path, error: BaseException) -> str:
+    """Return at which line of a plugin file an error arose, as the end of a sentence; empty if it is not known."""
+    if isinstance(error, SyntaxError):  # Python's own text has it
+        return ""
+    frames = [(Path(frame.f_code.co_filename), number) for frame, number in walk_tb(error.__traceback__)]
+    lines = [number for where, number in frames if where.resolve() == file.resolve()]
+    return f" (line {lines[-1]})" if lines else ""

@@ -48,6 +48,8 @@ class Options:
     weights: Path | None = None
     device: str = "auto"
     keep_models: bool = False
+    fetch: bool = True
+    """Whether published weights that are not here are downloaded. Otherwise the plan says that they are missing."""
 
 
 @dataclass
@@ -191,7 +193,7 @@ def _ground(
     notes = _try(plan, guarded, dataset, lambda: tuple(dataset(data_parameters).notes(found)))
     if notes is None:
         return None
-    weights = find_weights(protocol.model, dataset, options.weights, found.class_names)
+    weights = find_weights(protocol.model, dataset, options.weights, found.class_names, fetch=options.fetch)
     _remark(plan, dataset, found, notes, options, root)
     plan.remarks += [f"{dataset.name}: {remark}" for remark in weights.remarks]
     coordinates = {
@@ -282,6 +284,7 @@ def _request(ground: _Ground, cell: _Cell, seed: int, options: Options, registry
         answers=str(options.answers.resolve()) if options.answers else None,
         skip=cell.skip,
         keep=options.keep_models,
+        missing=weights.missing,
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from crayon_bench.errors import StoreError, one_line
 from crayon_bench.store.atomic import check_sums, read_json, set_aside, with_sums, write_folder
+from crayon_bench.store.locks import locking
 from crayon_bench.store.records import digest
 
 
@@ -44,7 +45,8 @@ class Artifacts:
         with ExitStack() as lock:
             with self._kept(), self.waiting():
                 self.root.mkdir(parents=True, exist_ok=True)
-                lock.enter_context(FileLock(self.root / f".{name}.lock"))
+                with locking(f"store {self.root.parent}"):
+                    lock.enter_context(FileLock(self.root / f".{name}.lock"))
             if (tensors := self._read(self.root / name)) is not None:
                 return tensors, name, False
             start = time.perf_counter()

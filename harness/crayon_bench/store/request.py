@@ -38,6 +38,8 @@ class RunRequest(Coordinates):
     """How often a worker died with it."""
     keep: bool = False
     """Whether the refined model is kept beside the record."""
+    missing: str = ""
+    """Weights that are not here, in a dry run: without their hash, the key is not the one that the run will have."""
     seen: str | None = None
     """The stamp of the record that was in the store when the run was found to be left; see :meth:`Store.stamp`."""
 

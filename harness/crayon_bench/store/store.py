@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from crayon_bench.errors import StoreError, UserError, one_line
 from crayon_bench.store.atomic import check_sums, read_json, set_aside, with_sums, write_file, write_folder
+from crayon_bench.store.locks import locking
 from crayon_bench.store.records import SCHEMA, Record, Status, folder_name
 
 if TYPE_CHECKING:
@@ -109,16 +110,19 @@ class Store:
         with (self.path / ".in-use").open("a") as file, (self.path / ".first-in-use").open("a") as sweeping:
             if alone:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    with locking(f"store {self.path}"):
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise UserError(
                         f"store {self.path}: runs are being carried out", "try again when they are over"
                     ) from None
                 yield True
                 return
-            fcntl.flock(file, fcntl.LOCK_SH)
+            with locking(f"store {self.path}"):
+                fcntl.flock(file, fcntl.LOCK_SH)
             try:
-                fcntl.flock(sweeping, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of several sweeps, the first has it
+                with locking(f"store {self.path}"):
+                    fcntl.flock(sweeping, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of several sweeps, the first has it
                 first = True
             except BlockingIOError:
                 first = False
@@ -131,7 +135,8 @@ class Store:
         try:
             folder.mkdir(exist_ok=True)
             claim = FileLock(folder / key[:24])
-            claim.acquire()
+            with locking(f"store {self.path}"):
+                claim.acquire()
         except OSError as error:
             raise StoreError(f"store {self.path}: cannot be written: {error.strerror or error}") from None
         try:

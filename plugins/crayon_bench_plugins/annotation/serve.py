@@ -189,9 +189,12 @@ def _alone(answers: "Answers", task: "Task") -> Iterator[None]:
     """Hold a task of a folder: two servers would not know what the other has handed out. Raises UserError."""
     from filelock import FileLock, Timeout
 
+    from crayon_bench.store.locks import locking
+
     lock = FileLock(answers.path / task / ".served")
     try:
-        lock.acquire(timeout=0)
+        with locking(f"--answers {answers.path}", "choose a folder on another file system"):
+            lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
             f"--answers {answers.path}: another server is asking about {task} there",

@@ -1,7 +1,9 @@
 """The executor ``ray``: runs on a Ray cluster, or on one that is started here for the sweep."""
 
 import os
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -74,11 +76,15 @@ class RayExecutor(Executor):
         # What a run prints is in its log; what Ray has to say of workers that die, the sweep says itself.
         paths = os.pathsep.join(path for path in sys.path if path)
         environment = {"env_vars": {"PYTHONPATH": paths}} if address is None else None
+        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**own, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
         except Exception as error:  # Ray has no class for these
             what = f"cluster {address}" if address else "a local cluster"
             raise UserError(f"executor 'ray': {what} cannot be reached: {error}", "see ray status") from None
+        finally:
+            if before is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray's own prints a trace, and ends with another exit code
 
     def execute(self, requests: Sequence[RunRequest], perform: Perform) -> Iterator[Record]:
         """Hand over as many requests as the cluster holds; yield records as they come."""

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from crayon_bench import UserError
 from crayon_bench.store.atomic import sync_folder, write_file
+from crayon_bench.store.locks import locking
 from crayon_bench_plugins.annotation.answers.events import Event, Via, to_line, to_text
 from crayon_bench_plugins.annotation.answers.folder import Answers, cannot_write
 from crayon_bench_plugins.annotation.answers.history import LARGEST_FILE, History, replay
@@ -40,7 +41,8 @@ class Recorder:
         # Not per thread: a server may close in another thread than it opened in.
         self._lock = FileLock(self.file.with_name(f".{self.file.stem}.lock"), timeout=0, thread_local=False)
         try:
-            self._lock.acquire()
+            with locking(f"annotator {self.annotator}: {self.file.parent}", "choose a folder on another file system"):
+                self._lock.acquire()
         except Timeout:
             raise UserError(
                 f"annotator {self.annotator}: another process is recording these answers ({self.file})",

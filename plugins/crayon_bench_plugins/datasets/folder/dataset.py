@@ -35,7 +35,7 @@ class Folder(Dataset):
     missing); optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the
     row's, white where it is relevant), `box` ("top left bottom right" in pixels of the upright image, bottom and right
     are excluded; other orders and units by `box` and `box_unit`). Further columns are not looked at. Classes are the
-    sorted labels; groups are label × attribute.
+    sorted labels (2 before 10 if all are whole numbers); groups are label × attribute.
 
     Images may have any size; grey ones become RGB, and transparency is dropped. They are turned upright as their EXIF
     orientation says (`exif`). Values of more than 8 bits are scaled by the depth that the whole set needs (`depth`).

@@ -10,6 +10,7 @@ from typing import Any
 
 from crayon_bench import UserError
 from crayon_bench.errors import did_you_mean
+from crayon_bench.texts import in_order
 from crayon_bench_plugins.datasets.folder.reading import read_bounded
 
 LIST = "metadata.csv"
@@ -38,8 +39,8 @@ def place_of(root: Path, row: Row) -> str:
 
 
 def class_names(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the sorted labels."""
-    return tuple(sorted({row.label for row in rows}))
+    """Return the labels in order: whole numbers as numbers, others as text."""
+    return tuple(in_order(row.label for row in rows))
 
 
 def group_names(rows: Sequence[Row]) -> tuple[str, ...]:
