@@ -156,9 +156,8 @@ def test_five_lines_stand_below_a_table_and_the_rest_is_a_word_away(cli, full):
     full[0].metrics["sample_accuracy"].value = 10.0
     save(full)
     short, whole = (cli("leaderboard", "--protocol", "paper", *more).out for more in ([], ["--explain"]))
-    below = [
-        line for line in short.rpartition("Train More")[2].splitlines()[1:] if line.startswith("  ") and line[2] != " "
-    ]
+    block = short.rstrip().split("\n\n")[-1]  # what stands after the last blank line
+    below = [line for line in block.splitlines() if not line.startswith("    ")]
     assert len(below) <= 5
     assert any("UNVERIFIED" in line for line in below)
     assert re.match(r"  \d+ more lines: crayon-bench leaderboard --explain", below[-1])

@@ -518,7 +518,7 @@ def test_without_attributes_tables_say_so_and_give_what_can_be(cli, few, tmp_pat
     arguments = ["--dataset", f"folder:{few}", "--protocol", "quick", *ONCE, "--seeds", "1", "--store", tmp_path / "s"]
     result = cli("run", *arguments, "--methods", "original,crayon-attention,train-more")
     assert result.code == 0, result.err
-    lines = result.out.splitlines()
+    lines = cli("leaderboard", "--explain", "--store", tmp_path / "s").out.splitlines()
     why = "metadata.csv has no attributes, and without them there are no groups"
     (original,) = [line for line in lines if line.startswith(" Original")]
     assert original.count("n/a") == 2
