@@ -660,7 +660,7 @@ def test_the_default_protocol_is_one_of_the_folders_own(cli, few, monkeypatch, t
 
 MISTAKES = {
     "no column": ("path,split", None, "line 1: the column label is missing — expected: path, label, split"),
-    "semicolons": ("path;label;split", None, "the column path is missing — separate columns by commas"),
+    "semicolons": ("path;label;split", None, "line 2: one cell for 3 columns — the first line separates columns by semicolons"),
     "column twice": ("path,label,split,label", None, "line 1: the column label is there twice"),
     "split": (None, "x.png,across,training", "line 3: split is 'training' — did you mean 'train'?"),
     "validation": (None, "x.png,across,validation", "line 3: split is 'validation' — did you mean 'val'?"),
@@ -676,7 +676,7 @@ MISTAKES = {
     "a folder": (None, "images,across,train,warm", "line 3: path images: there is no such file"),
     "missing mask": (None, "images/val-0.png,across,train,warm,masks/none.png", "mask masks/none.png: there is no such"),
     "unknown label": (None, "x.png,acros,test,warm", "line 3: no training image has the label 'acros' — did you mean 'across'"),
-    "attribute": (None, "images/val-0.png,across,train,", "line 3: attribute is empty, and other images have one"),
+    "attribute": (None, "images/val-0.png,across,test,", "line 3: attribute is empty, and other images have one"),
     "quotes": (None, '"x.png,across,train', "save it as CSV"),
     "control": (None, "x.png,acr\x1boss,train,warm", "label is 'acr\\x1boss' — expected at most 100 plain characters"),
     "NUL": (None, "x\0.png,across,train,warm", "line 3"),

@@ -53,6 +53,7 @@ class Found:
     unable: kind of feedback → why these very data have no evidence for it, where that differs from folder to folder.
     title: in place of the data set's own, where a data set may be any folder; ``""``: the data set's.
     class_names: by label, where a data set may be any folder; empty: there are ``Dataset.classes``.
+    remarks: sentences for the terminal alone, such as how many empty rows were skipped.
     """
 
     source: Source
@@ -64,6 +65,7 @@ class Found:
     unable: Mapping[FeedbackKind, str] = field(default_factory=dict)
     title: str = ""
     class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Split:
@@ -71,7 +73,9 @@ class Split:
 
     images: uint8 array (N, C, H, W), 0–255; may be a memory map.
     labels: int64 array (N,), in [0, number of classes).
-    groups: int64 array (N,), in [0, number of groups); all 0 where there are no groups.
+    groups: int64 array (N,), in [0, number of groups); all 0 where there are no groups; −1 where an example's group is
+    not known. Metrics of groups are undefined on a split with one of these, and of training images nobody can then be
+    asked for groups: :attr:`Found.unable` has to say why.
     ids: N different strings that name the examples for good, never their positions.
 
     Raises ValueError if shapes or types disagree, GuardError if a method makes or reads one.
@@ -166,6 +170,7 @@ class LoadedData:
     """What :meth:`Dataset.load` returns. Class and group names are indexed by label and group number.
 
     no_groups: why nothing is known of groups; *group_names* are then empty, and the metrics of groups are undefined.
+    notes: sentences that stand under every table, as :attr:`Found.notes`, of what is seen only when images are decoded.
     """
 
     train: Split
@@ -175,6 +180,7 @@ class LoadedData:
     evidence: Evidence
     validation: Split | None = None
     no_groups: str = ""
+    notes: tuple[str, ...] = ()
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")

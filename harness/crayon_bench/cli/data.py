@@ -119,7 +119,7 @@ def _read_all(located: "Located") -> int:
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
     click.echo(f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}")
-    for note in found.notes:
+    for note in (*found.notes, *data.notes, *found.remarks):
         click.echo(f"    {note}")
     for why in dict.fromkeys(found.unable.values()):
         click.echo(f"    {why}")

@@ -17,7 +17,7 @@ def draw(title: str, found: Found, data: LoadedData, per_row: int) -> bytes:
     channels, height, width = data.train.images.shape[1:]
     scale = max(1, -(-(48 if channels == 1 else 96) // width))
     cell_w, cell_h = width * scale + 4, height * scale + 4
-    by_group = 0 < len(data.group_names) <= _FEW
+    by_group = 0 < len(data.group_names) <= _FEW and bool((data.train.groups >= 0).all())
     names = data.group_names if by_group else tuple(f"class {name}" for name in data.class_names)
     font = ImageFont.load_default()
     label_w = max(70, *(int(font.getlength(name)) + 12 for name in names))

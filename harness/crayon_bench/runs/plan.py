@@ -289,4 +289,4 @@ def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options, 
         plan.remarks.append(text)
     else:
         plan.remarks.append(f"{dataset.name}: real data from {found.where}")
-    plan.remarks += [f"{dataset.name}: {note}" for note in found.notes]
+    plan.remarks += [f"{dataset.name}: {text}" for text in (*found.notes, *found.remarks)]

@@ -18,8 +18,16 @@ from crayon_bench.data.image_cache import decoded
 from crayon_bench.errors import one_line
 from crayon_bench_plugins.datasets.folder.evidence import FolderEvidence, unable_to_answer
 from crayon_bench_plugins.datasets.folder.files import checksums
-from crayon_bench_plugins.datasets.folder.metadata import LIST, SPLITS, Row, class_names, group_names, read_metadata
+from crayon_bench_plugins.datasets.folder.metadata import (
+    SPLITS,
+    Row,
+    attributes_of,
+    class_names,
+    group_names,
+    read_metadata,
+)
 from crayon_bench_plugins.datasets.folder.pixels import FolderParameters, box_of, boxes_from, image_of, mask_of
+from crayon_bench_plugins.datasets.folder.sheet import LIST
 
 NO_GROUPS = f"{LIST} has no attributes, and without them there are no groups"
 
@@ -64,7 +72,8 @@ class Folder(Dataset):
         """Read metadata.csv in *root*, and the checksums of the files that it names."""
         if source is Source.STANDIN:
             raise UserError("dataset 'folder' has no stand-in", "leave --source out")
-        rows = read_metadata(root)
+        metadata = read_metadata(root)
+        rows = metadata.rows
         sums = checksums(root, rows)
         content = [[row.path, row.label, row.split, row.attribute, row.mask, row.box] for row in rows]
         digest = hashlib.sha256(json.dumps([content, list(sums.values())]).encode()).hexdigest()
@@ -77,25 +86,28 @@ class Folder(Dataset):
             unable=unable_to_answer(rows),
             title=f"folder {one_line(root.resolve().name, 60)}",
             class_names=class_names(rows),
+            remarks=(metadata.skipped,) if metadata.skipped else (),
         )
 
     def load(self, found: Found) -> LoadedData:
         """Decode images, masks and boxes, once."""
         root = found.files[LIST].parent
-        rows = read_metadata(root)
+        rows = read_metadata(root).rows
         sums = checksums(root, rows)
         train, validation, test = ([row for row in rows if row.split == split] for split in SPLITS)
         if not self.parameters.validation:
             validation = []
         classes, groups = class_names(rows), group_names(rows)
-        attributes = sorted({row.attribute for row in rows})
+        attributes = attributes_of(rows)
         size = self.parameters.size
         images = self._decoded("images", root, sums, [*train, *test, *validation], (3, size, size), image_of)
 
         def part(part_rows: Sequence[Row], start: int) -> Split:
             labels = np.array([classes.index(row.label) for row in part_rows], dtype=np.int64)
-            places = np.array([attributes.index(row.attribute) for row in part_rows], dtype=np.int64)
-            numbers = labels * len(attributes) + places if groups else np.zeros_like(labels)
+            numbers = np.zeros_like(labels)
+            if groups:
+                places = [attributes.index(row.attribute) if row.attribute else -1 for row in part_rows]
+                numbers = np.where(np.array(places) < 0, -1, labels * len(attributes) + np.array(places))
             return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
 
         return LoadedData(

@@ -13,8 +13,9 @@ from crayon_bench import UserError
 from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench.data.roots import cache_root
 from crayon_bench.store.atomic import read_json, write_file
-from crayon_bench_plugins.datasets.folder.metadata import LIST, Row, place_of
+from crayon_bench_plugins.datasets.folder.metadata import Row, place_of
 from crayon_bench_plugins.datasets.folder.reading import read_bounded
+from crayon_bench_plugins.datasets.folder.sheet import LIST
 
 MEND = f"replace it, or take its line out of {LIST}"
 
