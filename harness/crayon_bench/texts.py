@@ -1,6 +1,7 @@
 """What users write in a word or two: names, seeds and choices, on a command line or in a script."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from crayon_bench.errors import UserError, did_you_mean
@@ -39,3 +40,11 @@ def choice(value: Any, options: Sequence[str], option: str) -> str:
     if str(value) not in options:
         raise UserError(f"{option} {value}: there is no such choice", did_you_mean(str(value), options))
     return str(value)
+
+
+def expanded(path: Path) -> Path:
+    """Return *path* with ``~`` as the user's home: shells leave it as it is behind ``folder:`` and ``--option=``."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~nobody
+        return path

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, set_option
+from crayon_bench.commands import USERS_PATH, data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_
 
 @data.command("import")
 @click.argument("name")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=USERS_PATH)
 @data_root_option
 @click.option("--accept-unverified", is_flag=True, help="Take files without their published checksum, and remember it.")
 @plugin_option
@@ -183,7 +183,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
 @data.command(context_settings={"ignore_unknown_options": True}, options_metavar="[OPTIONS]")
 @click.argument("name")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="--INPUT DIR …")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Data root to make; must not exist.")
+@click.option("--output", type=USERS_PATH, required=True, help="Data root to make; must not exist.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of every draw.")
 @plugin_option
 def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_files: tuple[Path, ...]) -> None:
@@ -206,6 +206,7 @@ def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_fi
 
 def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[str, Path]:
     from crayon_bench.errors import did_you_mean
+    from crayon_bench.texts import expanded
 
     folders: dict[str, Path] = {}
     rest = list(words)
@@ -218,13 +219,13 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
             if not rest:
                 raise UserError(f"data build: {option} needs a folder: {known[key]}")
             value = rest.pop(0)
-        folders[key] = Path(value)
+        folders[key] = expanded(Path(value))
     return folders
 
 
 @data.command()
 @click.argument("name")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
+@click.option("--output", type=USERS_PATH, required=True, help="PNG file to write.")
 @click.option(
     "--per-class",
     type=click.IntRange(1, 50),
@@ -292,10 +293,10 @@ def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) 
 
 
 def _dataset(name: str, plugin_files: tuple[Path, ...]) -> "type[Dataset]":
-    from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.data.located import load_dataset
+    from crayon_bench.plugins.registry import Registry
 
-    dataset: type[Dataset] = Registry(plugin_files).load(Kind.DATASET, name)
-    return dataset
+    return load_dataset(name, Registry(plugin_files))
 
 
 def _say(text: str) -> None:

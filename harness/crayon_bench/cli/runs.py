@@ -28,16 +28,20 @@ def list_runs(store: Path, form: str) -> None:
     """List the runs in a store."""
     from tabulate import tabulate
 
+    from crayon_bench.store.records import data_titles
     from crayon_bench.store.store import Store
 
     records = Store.open(store).records()
     if form == "json":
         click.echo(json.dumps([json.loads(record.to_json()) for record in records], indent=1, ensure_ascii=False))
         return
+    titles: dict[str, set[str]] = {}
+    for record, title in zip(records, data_titles(records), strict=True):
+        titles.setdefault(record.dataset, set()).add(title)
     rows = [
         (
             record.key[:12],
-            record.dataset,
+            title if len(titles[record.dataset]) > 1 else record.dataset,
             record.source,
             record.protocol,
             record.method,
@@ -48,7 +52,7 @@ def list_runs(store: Path, form: str) -> None:
             f"{record.seconds.get('total', 0):.1f}",
             record.reason or ", ".join(f"{key}={value}" for key, value in record.overrides.items()),
         )
-        for record in records
+        for record, title in zip(records, data_titles(records), strict=True)
     ]
     headers = ["key", "dataset", "source", "protocol", "method", "seed", "status", "#FB", "metrics", "s", "remark"]
     click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))

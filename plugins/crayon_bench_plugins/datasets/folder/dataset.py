@@ -84,7 +84,7 @@ class Folder(Dataset):
             notes=tuple(_notes(rows, sums)),
             files={LIST: root / LIST},
             unable=unable_to_answer(rows),
-            title=f"folder {one_line(root.resolve().name, 60)}",
+            title=f"folder {_called(root)}",
             class_names=class_names(rows),
             remarks=(metadata.skipped,) if metadata.skipped else (),
         )
@@ -154,6 +154,13 @@ class Folder(Dataset):
             partial(decode, self.parameters, root),
             what=f"{root.name} {what}",
         )
+
+
+def _called(root: Path) -> str:
+    """Return the ends of a folder's path: many a folder is called images."""
+    whole = root.resolve()
+    names = [whole.parent.name, whole.name]
+    return "/".join(one_line(name, 60) for name in names if name) or "/"
 
 
 def _notes(rows: Sequence[Row], sums: Mapping[str, str]) -> Iterator[str]:
