@@ -17,7 +17,7 @@ from crayon_bench_plugins.datasets.folder.metadata import Row, place_of
 from crayon_bench_plugins.datasets.folder.reading import read_bounded
 from crayon_bench_plugins.datasets.folder.sheet import LIST
 
-MEND = f"replace it, or take its line out of {LIST}"
+MEND = f"replace it, or take its line out of {LIST}; data verify lists all that are broken"
 
 
 def checksums(root: Path, rows: Sequence[Row]) -> dict[str, str]:
