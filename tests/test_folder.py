@@ -745,6 +745,7 @@ def test_images_and_masks_that_are_none(cli, few):
         assert result.code == 2
         (line,) = [line for line in result.err.strip().splitlines() if line.startswith("Error")]
         assert line.startswith(f"Error: {few / 'metadata.csv'}, line 2: ")
+        assert result.out == ""
         return line
 
     def saved(picture: Image.Image, form: str) -> bytes:

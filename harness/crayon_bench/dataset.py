@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench.errors import GuardError
+from crayon_bench.errors import GuardError, UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.guard import require_open
 from crayon_bench.parameters import Parameters as AnyParameters
@@ -270,6 +270,13 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, found: Found) -> LoadedData:
         """Decode what :meth:`find` found. Raises UserError if a file is broken."""
+
+    def broken(self, root: Path) -> Sequence[tuple[str, UserError]]:
+        """Return every file under *root* that cannot be read, and why: ``data verify`` asks where loading fails.
+
+        For a data set that is a folder of the user's; by default nothing is known of single files.
+        """
+        return ()
 
     @classmethod
     def protocols(cls) -> Traversable | None:

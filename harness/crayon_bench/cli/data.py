@@ -1,5 +1,6 @@
 """``crayon-bench data``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from crayon_bench.commands import USERS_PATH, data_root_option, plugin_option, s
 from crayon_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from crayon_bench.data.files import FileReport
     from crayon_bench.data.located import Located
@@ -85,59 +86,119 @@ def import_data(
 @data.command()
 @click.argument("name")
 @data_root_option
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
 @plugin_option
-def verify(name: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> int:
+def verify(name: str, data_root: Path | None, form: str, plugin_files: tuple[Path, ...]) -> int:
     """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs.
 
-    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it.
+    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it, and all that are broken
+    are listed. Exit code 2 if one is.
     """
+    located = _located(name, data_root, plugin_files)
+    verifying = _read_all if located.dataset.takes_path else _compare_all
+    try:
+        lines, facts = verifying(name, located)
+    except _BrokenError as error:
+        if form == "json":
+            broken = [{"file": file, "problem": one.message, "hint": one.hint} for file, one in error.files]
+            click.echo(json.dumps({"data": name, "ok": False, "broken": broken}, indent=1, ensure_ascii=False))
+        elif len(error.files) > 1:
+            for _, one in error.files:
+                click.echo(one)
+        raise UserError(error.message, error.hint) from None
+    if form == "json":
+        click.echo(json.dumps({"data": name, **facts}, indent=1, ensure_ascii=False))
+    else:
+        for line in lines:
+            click.echo(line)
+    return 0 if facts["ok"] else 1
+
+
+class _BrokenError(UserError):
+    """Files that cannot be read: (name, what is wrong); the name of one that is not known is empty."""
+
+    def __init__(self, error: UserError, files: "Sequence[tuple[str, UserError]]" = ()) -> None:
+        super().__init__(error.message, error.hint)
+        self.files = files or [("", error)]
+
+
+def _compare_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]:
     from crayon_bench.data.files import inspect
 
-    located = _located(name, data_root, plugin_files)
     dataset, root = located.dataset, located.root
-    if dataset.takes_path:
-        return _read_all(located)
-    reports = inspect(dataset, root)
+    try:
+        return _compared(name, dataset, inspect(dataset, root), root)
+    except UserError as error:
+        raise _BrokenError(error) from None
+
+
+def _compared(
+    name: str, dataset: "type[Dataset]", reports: "Sequence[FileReport]", root: Path
+) -> tuple[list[str], dict[str, Any]]:
+    """Return what is said of each file, as lines and as what goes into JSON."""
     if not reports:
         raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
     paths = {report.file.name: report.path for report in reports}
     dataset.check_files(paths)
-    for report in reports:
-        _report_on(report)
+    said = [_report_on(report) for report in reports]
     doubts = dataset.doubts(paths)
     accepted = ", accepted on import" if all(report.accepted for report in reports) else ""
-    for doubt in doubts:
-        click.echo(f"UNVERIFIED{accepted}: {doubt}")
-    return 0 if all(report.verified for report in reports) and not doubts else 1
+    files = [
+        {
+            "file": report.file.name,
+            "path": str(report.path),
+            "sha256": report.sha256,
+            "verified": report.verified,
+            "accepted": report.accepted,
+            "why": report.why,
+        }
+        for report in reports
+    ]
+    lines = [*(line for one in said for line in one), *(f"UNVERIFIED{accepted}: {doubt}" for doubt in doubts)]
+    ok = all(report.verified for report in reports) and not doubts
+    return lines, {"ok": ok, "files": files, "doubts": doubts, "broken": []}
 
 
-def _read_all(located: "Located") -> int:
+def _read_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]:
+    """Return what is said of a folder, as lines and as what goes into JSON. Raises _BrokenError."""
     from crayon_bench.dataset import Source
+    from crayon_bench.parameters import validated
 
-    found = located.dataset.find(located.root, Source.REAL, strict=False)
-    data = _loaded(located.dataset, found, {})
+    dataset = located.dataset
+    try:
+        found = dataset.find(located.root, Source.REAL, strict=False)
+        data = _loaded(dataset, found, {})
+    except UserError as error:
+        try:
+            broken = dataset(validated(dataset.Parameters, {}, "dataset")).broken(located.root)
+        except UserError:  # what names the files is wrong already
+            broken = ()
+        if len(broken) < 2:
+            raise _BrokenError(error, broken) from None
+        whole = UserError(f"{located.root}: {len(broken):,} files are broken, as listed", broken[0][1].hint)
+        raise _BrokenError(whole, broken) from None
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
-    sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
-    click.echo(f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}")
-    for note in (*found.notes, *data.notes, *found.remarks):
-        click.echo(f"    {note}")
-    for why in dict.fromkeys(found.unable.values()):
-        click.echo(f"    {why}")
-    return 0
+    there = {part: len(split) for part, split in splits.items() if split is not None}
+    sizes = ", ".join(f"{number:,} {part}" for part, number in there.items())
+    notes = [*found.notes, *data.notes, *found.remarks]
+    unable = list(dict.fromkeys(found.unable.values()))
+    first = f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}"
+    facts = {"images": there, "classes": data.class_names, "groups": data.group_names, "notes": notes, "unable": unable}
+    return [first, *(f"    {text}" for text in (*notes, *unable))], {"ok": True, **facts, "broken": []}
 
 
-def _report_on(report: "FileReport") -> None:
+def _report_on(report: "FileReport") -> list[str]:
     from crayon_bench.data.published import is_published_archive
 
     file = report.file
     state = "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
     if not file.tree:
-        click.echo(f"{report.path}: {'verified' if report.verified else state}")
-        if not report.verified and file.sha256:
-            click.echo(f"    sha256 of its content {report.sha256}\n    published            {file.sha256}")
-        elif not report.verified:
-            click.echo(f"    {report.why}")
-        return
+        first = f"{report.path}: {'verified' if report.verified else state}"
+        if report.verified:
+            return [first]
+        if not file.sha256:
+            return [first, f"    {report.why}"]
+        return [first, f"    sha256 of its content {report.sha256}", f"    published            {file.sha256}"]
     from crayon_bench.data.trees.opening import open_tree
 
     archive = is_published_archive(report.path, file)
@@ -150,9 +211,7 @@ def _report_on(report: "FileReport") -> None:
         if report.verified:
             state = f"{len(members):,} files" + (", as many as published" if file.members else ", all readable")
             state += "; the archive is not the published one, repacked perhaps" if archive is False else ""
-    click.echo(f"{report.path}: {state}")
-    if not report.verified:
-        click.echo(f"    {report.why}")
+    return [f"{report.path}: {state}", *([] if report.verified else [f"    {report.why}"])]
 
 
 @data.command()

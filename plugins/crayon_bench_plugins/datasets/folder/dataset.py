@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files as package_files
@@ -14,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Source, Split, UserError
-from crayon_bench.data.image_cache import decoded
+from crayon_bench.data.image_cache import decoded, open_mask
 from crayon_bench.errors import one_line
 from crayon_bench_plugins.datasets.folder.evidence import FolderEvidence, unable_to_answer
-from crayon_bench_plugins.datasets.folder.files import checksums
+from crayon_bench_plugins.datasets.folder.files import broken_files, checksums, failing, opened
 from crayon_bench_plugins.datasets.folder.metadata import (
     SPLITS,
     Row,
@@ -110,22 +109,41 @@ class Folder(Dataset):
                 numbers = np.where(np.array(places) < 0, -1, labels * len(attributes) + np.array(places))
             return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
 
+        evidence = self._evidence(root, sums, train)
         return LoadedData(
             train=part(train, 0),
             test=part(test, len(train)),
             validation=part(validation, len(train) + len(test)) if validation else None,
             class_names=classes,
             group_names=groups,
-            evidence=self._evidence(root, sums, train),
+            evidence=evidence,
             no_groups="" if groups else NO_GROUPS,
+            notes=tuple(evidence.notes()),
         )
+
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Read every file as :meth:`load` does, and go on after the first that fails."""
+        rows = read_metadata(root).rows
+        train = [row for row in rows if row.split == "train"]
+        masked, boxed = all(row.mask for row in train), all(row.box for row in train)
+
+        def read(row: Row) -> list[tuple[str, UserError]]:
+            own = self.parameters, root, row
+            wrong = failing(row.path, partial(image_of, *own))
+            if masked and row.split == "train":  # alone, if there is no image to compare it with
+                fits = partial(opened, root, row, row.mask, open_mask) if wrong else partial(mask_of, *own)
+                wrong += failing(row.mask, fits)
+            if boxed and row.split == "train" and not wrong:
+                wrong += failing(row.path, partial(box_of, *own))
+            return wrong
+
+        return broken_files(root, rows, read)
 
     def _evidence(self, root: Path, sums: Mapping[str, str], rows: Sequence[Row]) -> FolderEvidence:
         size = self.parameters.size
         masks = boxes = None
         if all(row.mask for row in rows):
             masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
-            _warn(root, "masks", int(masks.all(axis=(1, 2)).sum()))
         if all(row.box for row in rows):
             kept = self._decoded("boxes", root, sums, rows, (1, 4, 4), box_of)
             boxes = boxes_from(kept)
@@ -174,9 +192,3 @@ def _notes(rows: Sequence[Row], sums: Mapping[str, str]) -> Iterator[str]:
     learned = {sums[row.path] for row in rows if row.split == "train"}
     if leaked := [row for row in rows if row.split == "test" and sums[row.path] in learned]:
         yield f"{len(leaked):,} of the test images are training images too, such as {leaked[0].path}"
-
-
-def _warn(root: Path, what: str, number: int) -> None:
-    if number:
-        text = f"Warning: {root}: {number:,} {what} of training images tell nothing; the whole image counts as relevant"
-        print(text, file=sys.stderr)

@@ -1,12 +1,12 @@
 """What metadata.csv says about where the truth lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence, FeedbackKind
-from crayon_bench.data.masks import tight_boxes
+from crayon_bench.data.masks import silent_masks, tight_boxes
 from crayon_bench_plugins.datasets.folder.metadata import Row, group_names
 from crayon_bench_plugins.datasets.folder.sheet import LIST
 
@@ -16,6 +16,11 @@ class FolderEvidence(Evidence):
 
     def __init__(self, masks: NDArray[np.uint8] | None, boxes: NDArray[np.int64] | None, size: int) -> None:
         self._masks, self._boxes, self._size = masks, boxes, size
+
+    def notes(self) -> Iterator[str]:
+        """Yield what stands under every table: of how many images the masks tell nothing."""
+        if self._masks is not None and (silent := int(self._masks.all(axis=(1, 2)).sum())):
+            yield silent_masks(silent, len(self._masks))
 
     def has(self, what: str) -> bool:
         """Return whether there are masks; inside of boxes is relevant too, but outside of them is not irrelevant."""

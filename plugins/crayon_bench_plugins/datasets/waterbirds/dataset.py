@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files as package_files
 from importlib.resources.abc import Traversable
@@ -28,6 +27,7 @@ from crayon_bench import (
 )
 from crayon_bench.data.files import inspect, unverified
 from crayon_bench.data.image_cache import decoded, open_picture
+from crayon_bench.data.masks import silent_masks
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
@@ -170,12 +170,7 @@ class Waterbirds(Dataset):
             validation = []
         images = self._images(pictures, [*train, *test, *validation])
         masks = self._masks(segmentations, train)
-        if blank := int(masks.all(axis=(1, 2, 3)).sum()):
-            print(
-                f"Warning: {segmentations.path}: {blank} segmentations of training images show no bird; the whole image"
-                " counts as relevant",
-                file=sys.stderr,
-            )
+        blank = int(masks.all(axis=(1, 2, 3)).sum())
 
         def part(part_rows: Sequence[Row], start: int) -> Split:
             groups = np.array([row.group for row in part_rows], dtype=np.int64)
@@ -189,6 +184,7 @@ class Waterbirds(Dataset):
             class_names=("landbird", "waterbird"),
             group_names=GROUPS,
             evidence=BirdEvidence(masks),
+            notes=(silent_masks(blank, len(masks)),) if blank else (),
         )
 
     def _standin(self) -> LoadedData:
