@@ -14,11 +14,13 @@ An instance is given ``self.parameters``. It is made anew for each use and must 
 of ``load`` with the same parameters and content return the same arrays.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import wraps
+from importlib.resources import files as package_files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -195,6 +197,9 @@ class Pretrained:
     sha256: str
 
 
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A file that the data set is made of, or many files under one name.
@@ -209,6 +214,7 @@ class DataFile:
     upper bound where that is not published.
     members: number of images (:data:`IMAGE_SUFFIXES`) in a published tree; 0 if unknown.
     origin: for people: where to get it by hand.
+    also: other names that people have it under, plain or packed; of a tree, of its folder or of an archive.
     """
 
     name: str
@@ -221,6 +227,17 @@ class DataFile:
     tree: bool = False
     members: int = 0
     origin: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it may have, the plain one first."""
+        return tuple(dict.fromkeys((self.name, self.packed, *self.also)))
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Of a tree: the names that its own folder may have."""
+        return (self.name, *(name for name in self.also if not name.endswith(_ARCHIVES)))
 
 
 class Dataset(ABC):
@@ -280,8 +297,15 @@ class Dataset(ABC):
 
     @classmethod
     def protocols(cls) -> Traversable | None:
-        """Return the folder with this data set's protocols, one ``NAME.toml`` each."""
-        return None
+        """Return the folder with this data set's protocols, one ``NAME.toml`` each; None if there is none.
+
+        By default it is ``protocols/NAME`` in the package that the class is in.
+        """
+        package = cls.__module__.partition(".")[0]
+        if not hasattr(sys.modules.get(package), "__path__"):  # a file, not a package
+            return None
+        folder = package_files(package) / "protocols" / cls.name
+        return folder if folder.is_dir() else None
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path]) -> None:

@@ -136,8 +136,11 @@ def _compared(
     name: str, dataset: "type[Dataset]", reports: "Sequence[FileReport]", root: Path
 ) -> tuple[list[str], dict[str, Any]]:
     """Return what is said of each file, as lines and as what goes into JSON."""
+    from crayon_bench.data.files import elsewhere
+
     if not reports:
-        raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
+        hint = elsewhere(dataset, root) or f"crayon-bench data prepare {name}, or --data-root DIR"
+        raise UserError(f"{name}: no files under {root}", hint)
     paths = {report.file.name: report.path for report in reports}
     dataset.check_files(paths)
     said = [_report_on(report) for report in reports]
@@ -202,12 +205,12 @@ def _report_on(report: "FileReport") -> list[str]:
     from crayon_bench.data.trees.opening import open_tree
 
     archive = is_published_archive(report.path, file)
-    members = open_tree(report.path, file.name).members
+    members = open_tree(report.path, *file.folders).members
     if archive:
         state = "verified"
     else:
         if not report.path.is_dir():  # a folder's files were read for their checksums just now
-            open_tree(report.path, file.name).check()
+            open_tree(report.path, *file.folders).check()
         if report.verified:
             state = f"{len(members):,} files" + (", as many as published" if file.members else ", all readable")
             state += "; the archive is not the published one, repacked perhaps" if archive is False else ""
@@ -220,7 +223,7 @@ def _report_on(report: "FileReport") -> list[str]:
 @plugin_option
 def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
     """Print the data root, or the folder of data set NAME's files in it (where they are, or would be put)."""
-    from crayon_bench.data.files import locate
+    from crayon_bench.data.files import home_of, locate
     from crayon_bench.data.roots import default_root
 
     if name is None:
@@ -232,7 +235,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
     if dataset.takes_path:
         click.echo(root)
     elif paths:
-        click.echo(next(iter(paths.values())).parent)
+        click.echo(home_of(paths[dataset.files[0].name], dataset.files[0]))
     elif dataset.folders:
         click.echo(f"{root / dataset.folders[0]} (not there yet)")
     else:

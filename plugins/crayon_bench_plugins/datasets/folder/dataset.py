@@ -4,8 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,11 +58,6 @@ class Folder(Dataset):
     default_protocol = "finetune"
     Parameters = FolderParameters
     parameters: FolderParameters
-
-    @classmethod
-    def protocols(cls) -> Traversable:
-        """Return the folder of built-in protocols."""
-        return package_files("crayon_bench_plugins") / "protocols" / cls.name
 
     @classmethod
     def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
