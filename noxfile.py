@@ -17,7 +17,7 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The other tests: chaos, load, fuzz, the browser, wheels, packages of third parties, long trainings."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", "-m", "slow", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import crayon_bench
+from conftest import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 WINGS = ("harness", "plugins", "leaderboards")
@@ -132,3 +133,20 @@ assert heavy & set(sys.modules)  # so that it can fail
 
 def test_nothing_heavy_is_waited_for_by_the_front_door_the_help_or_the_list():
     subprocess.run([sys.executable, "-c", LIGHT], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_run_does_not_wait_for_what_it_does_not_use(tmp_path):
+    """torch's compiler and scikit-learn cost every worker process seconds before its first step."""
+    run = [
+        "run", "--dataset", "decoymnist", "--methods", "original", "--seeds", "1", *TINY,
+        "--executor", "serial", "--store", str(tmp_path / "store"),
+    ]  # fmt: skip
+    code = (
+        "import sys; from crayon_bench.cli import invoke\n"
+        f"assert invoke({run}) == 0\n"
+        "sys.exit(str({'torch._dynamo', 'sklearn'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert "torch._dynamo" not in done.stderr
+    assert "sklearn" not in done.stderr
+    assert list(tmp_path.glob("store/runs/*/record.json"))

@@ -464,8 +464,8 @@ def test_masks_of_many_kinds(few):
             "RGBA", [Image.new("L", (32, 32))] * 2 + [Image.fromarray(solid), Image.new("L", (32, 32), 255)]
         ),
     }
-    palette = Image.fromarray(solid)
-    palette.putpalette([0, 0, 0] * 256)
+    palette = Image.fromarray(1 - solid)  # the brighter colour has the number 0
+    palette.putpalette([200, 200, 200, 9, 9, 9])
     made["P"] = palette
     thin = np.zeros((320, 320), np.uint8)
     thin[100, 50:250] = 255
@@ -719,12 +719,12 @@ def test_rows_that_together_are_no_data_set(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ("1 2 3", "box is '1 2 3' — expected four numbers: top left bottom right"),
+        ("1 2 3", "box is '1 2 3' — expected four numbers, such as: top left bottom right"),
         ("1 2 3 nan", "expected four numbers"),
-        ("-1 2 3 4", "expected four numbers"),
+        ("-1 2 3 4", "the box '-1 2 3 4' leaves the image"),
         ("5 2 5 9", "the box '5 2 5 9' is empty"),
         ("0 0 33 32", "the box '0 0 33 32' leaves the image, which is 32 wide and 32 high"),
-        ("0 0 32 32.5", "leaves the image"),
+        ("0 0 32 32.5", "the box '0 0 32 32.5' has numbers that are not whole"),
     ],
 )
 def test_boxes_that_are_none(few, box, message):
@@ -756,7 +756,8 @@ def test_images_and_masks_that_are_none(cli, few):
     assert "not an image" in refused(path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     assert "replace it, or take its line out of metadata.csv" in refused(path, right[0][:60])
     assert "33×32 pixels, its image 32×32" in refused(mask, saved(Image.new("L", (33, 32)), "PNG"))
-    assert "a mask cannot be a JPEG" in refused(mask, saved(Image.new("L", (32, 32)), "JPEG"))
+    grey = Image.linear_gradient("L").resize((32, 32))
+    assert "a mask with 7" in refused(mask, saved(grey, "JPEG"))
     assert "which is too long" in refused(path, saved(Image.new("1", (40_000, 1)), "PNG"))
     assert not list(Path().iterdir())
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -330,6 +331,20 @@ def test_boxes_and_masks_of_several(tmp_path):
     }
     with pytest.raises(UserError, match=r"images of 10 x 8 pixels, and this run's are 8 x 8"):
         oracle_of(tmp_path, image_size=(8, 8))[0].boxes(np.arange(6))
+
+
+def test_drawings_on_images_that_were_read_otherwise_are_told(tmp_path):
+    shown = [(f"image-{i}", image_hash(CONTENT, f"image-{i}")) for i in range(6)]
+    saw = {"name": "made-up", "source": "standin", "content": CONTENT, "version": 1, "parameters": {"fit": "crop"}}
+    record(tmp_path, manifest(Task.BOXES, model=None, questions=shown, dataset=saw), "Ada", {"image-0": (0, 0, 4, 4)})
+    for version, fit, told in ((1, "crop", ""), (1, "stretch", "dataset.fit crop, now stretch"),
+                               (2, "crop", "dataset.version 1, now 2")):  # fmt: skip
+        ledger, oracle = oracle_of(tmp_path)
+        known = {**saw, "version": version, "parameters": {"fit": fit}}
+        oracle.situation = replace(oracle.situation, dataset=known)
+        assert ledger.boxes(np.arange(6)).answered.sum() == 1
+        warning = f"boxes that people drew when the data set was read otherwise ({told})"
+        assert close_ledger(ledger).warnings == ({warning: 1} if told else {})
 
 
 def test_the_fingerprint_is_of_what_counts(tmp_path):

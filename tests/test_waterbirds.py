@@ -310,6 +310,43 @@ def test_a_black_segmentation_claims_nothing(root, capsys):
     assert data.evidence.boxes(here).tolist() == [[0, 0, 48, 48]]
 
 
+def test_segmentations_with_a_palette_or_of_a_lossy_kind_show_the_same_bird(root):
+    before = load(root).evidence.relevant_masks(np.arange(3))
+    for position, name in enumerate(load(root).train.ids[:3]):
+        file = (root / "segmentations" / name).with_suffix(".png")
+        grey = Image.open(file)
+        out = io.BytesIO()
+        if position == 0:  # the brighter colour has the number 0
+            bird = np.asarray(grey) > 127
+            palette = Image.fromarray((~bird).astype(np.uint8))
+            palette.putpalette([255, 255, 255, 0, 0, 0])
+            palette.save(out, "PNG")
+        else:
+            grey.convert("RGB").save(out, "WEBP" if position == 1 else "JPEG", quality=80)
+        file.write_bytes(out.getvalue())
+    after = load(root).evidence.relevant_masks(np.arange(3))
+    assert (after[0] == before[0]).all()
+    assert (after != before).mean() < 0.01
+
+
+def test_pixels_of_a_set_that_is_built_are_those_that_are_stored_and_images_read_from_it_are_upright(tmp_path, root):
+    cub, places = write_cub(tmp_path / "cub", 3), write_places(tmp_path / "places", 20)
+    for file in sorted((cub / "images").rglob("*.jpg")):
+        Image.open(file).save(file, exif=turned_by(6), quality=95)
+    build(cub, places, tmp_path / "out", 0, lambda text: None)  # the segmentations fit, which are of stored pixels
+    name = load(root).test.ids[0]
+    file = root / PICTURES.name / name
+    before = load(root).test.images[0]
+    Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file, exif=turned_by(3), quality=95)
+    assert np.abs(load(root).test.images[0].astype(int) - before).mean() < 4
+
+
+def turned_by(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif.tobytes()
+
+
 def pack(root: Path, target: Path, top: str = "") -> Path:
     target.mkdir(parents=True)
     for folder, archive in ((PICTURES.name, PICTURES.packed), (SEGMENTATIONS.name, SEGMENTATIONS.packed)):

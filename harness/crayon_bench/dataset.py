@@ -6,9 +6,9 @@ To add a dataset, subclass :class:`Dataset`, set the class attributes, and write
   :class:`Found`, whose ``content`` hash goes into every run's key; two different contents must never hash alike.
 * ``load(found)`` decodes them into a :class:`LoadedData`.
 
-Optional: ``protocols`` (a folder of TOML files; ``default_protocol`` names the default on real data, ``quick`` is it
-on a stand-in), ``takes_path`` (for one that may be any folder),
-``files`` (what ``data prepare``, ``import`` and ``verify`` fetch and check) and ``Parameters``.
+Optional: ``notes`` (what stands under every table), ``protocols`` (a folder of TOML files; ``default_protocol`` names
+the default on real data, ``quick`` is it on a stand-in), ``takes_path`` (for one that may be any folder), ``files``
+(what ``data prepare``, ``import`` and ``verify`` fetch and check) and ``Parameters``.
 
 An instance is given ``self.parameters``. It is made anew for each use and must keep no state between uses; two calls
 of ``load`` with the same parameters and content return the same arrays.
@@ -283,6 +283,13 @@ class Dataset(ABC):
 
         Raises UserError if ``source`` is ``real`` and they are not there, or if files are incomplete or broken.
         """
+
+    def notes(self, found: Found) -> tuple[str, ...]:
+        """Return the sentences that stand under every table: those of :meth:`find`, and what these parameters add.
+
+        Raises UserError if files cannot be read with them, before any run is begun.
+        """
+        return found.notes
 
     @abstractmethod
     def load(self, found: Found) -> LoadedData:

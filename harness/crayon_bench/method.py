@@ -138,7 +138,11 @@ class Job:
         if not isinstance(original, ConvNet):
             raise TypeError("neurons needs a convolutional network")
         made = self.shared(f"neurons-{k}", lambda: find_neurons(original, self.images, k, self.device).to_tensors())
-        return Neurons.from_tensors(made)
+        neurons = Neurons.from_tensors(made)
+        if tied := int(neurons.tied.sum()):
+            what = "patches of neurons chosen among equally strong ones, by the mean activation"
+            self.warnings[what] = tied  # however often they are looked at
+        return neurons
 
     @property
     def has_feature_maps(self) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from crayon_bench.data.files import FileReport
     from crayon_bench.data.located import Located
-    from crayon_bench.dataset import Dataset, Found, LoadedData
+    from crayon_bench.dataset import Dataset, Found
 
 
 @click.group()
@@ -87,17 +87,18 @@ def import_data(
 @click.argument("name")
 @data_root_option
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+@set_option
 @plugin_option
-def verify(name: str, data_root: Path | None, form: str, plugin_files: tuple[Path, ...]) -> int:
+def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], plugin_files: tuple[Path, ...]) -> int:
     """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs.
 
-    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it, and all that are broken
-    are listed. Exit code 2 if one is.
+    A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it, --set dataset.PARAMETER
+    included, and all that are broken are listed. Exit code 2 if one is.
     """
     located = _located(name, data_root, plugin_files)
-    verifying = _read_all if located.dataset.takes_path else _compare_all
+    values = _data_parameters(sets)
     try:
-        lines, facts = verifying(name, located)
+        lines, facts = _read_all(located, values) if located.dataset.takes_path else _compare_all(name, located)
     except _BrokenError as error:
         if form == "json":
             broken = [{"file": file, "problem": one.message, "hint": one.hint} for file, one in error.files]
@@ -162,18 +163,21 @@ def _compared(
     return lines, {"ok": ok, "files": files, "doubts": doubts, "broken": []}
 
 
-def _read_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]:
+def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str], dict[str, Any]]:
     """Return what is said of a folder, as lines and as what goes into JSON. Raises _BrokenError."""
     from crayon_bench.dataset import Source
     from crayon_bench.parameters import validated
 
-    dataset = located.dataset
     try:
-        found = dataset.find(located.root, Source.REAL, strict=False)
-        data = _loaded(dataset, found, {})
+        found = located.dataset.find(located.root, Source.REAL, strict=False)
+        dataset = _with_parameters(located.dataset, found, values)
+        notes = [*dataset.notes(found)]
+        data = dataset.load(found)
     except UserError as error:
         try:
-            broken = dataset(validated(dataset.Parameters, {}, "dataset")).broken(located.root)
+            broken = located.dataset(validated(located.dataset.Parameters, dict(values), "dataset")).broken(
+                located.root
+            )
         except UserError:  # what names the files is wrong already
             broken = ()
         if len(broken) < 2:
@@ -183,7 +187,7 @@ def _read_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     there = {part: len(split) for part, split in splits.items() if split is not None}
     sizes = ", ".join(f"{number:,} {part}" for part, number in there.items())
-    notes = [*found.notes, *data.notes, *found.remarks]
+    notes += [*data.notes, *found.remarks]
     unable = list(dict.fromkeys(found.unable.values()))
     first = f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}"
     facts = {"images": there, "classes": data.class_names, "groups": data.group_names, "notes": notes, "unable": unable}
@@ -295,6 +299,12 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
     show_default=True,
     help="Images of a group (or class) and split.",
 )
+@click.option(
+    "--evidence/--no-evidence",
+    default=True,
+    show_default=True,
+    help="Outline masks (yellow) and boxes (cyan) of training images.",
+)
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @data_root_option
 @set_option
@@ -303,6 +313,7 @@ def show(
     name: str,
     output: Path,
     per_class: int,
+    evidence: bool,
     source: str,
     data_root: Path | None,
     sets: tuple[str, ...],
@@ -310,33 +321,42 @@ def show(
 ) -> None:
     """Draw a contact sheet of data set NAME: the first images of each group, training left, test right.
 
+    Masks and boxes are drawn over the training images: look whether they lie where the truth is.
     Where there are more than eight groups, rows are classes. Parameters are those of the default protocol.
     """
     from crayon_bench.data.contact_sheet import draw
     from crayon_bench.dataset import Source
-    from crayon_bench.runs.protocol import parse_set, parse_value
     from crayon_bench.store.atomic import write_file
 
     located = _located(name, data_root, plugin_files)
+    found = located.dataset.find(located.root, Source(source), strict=located.strict)
+    title = found.title or located.dataset.title
+    dataset = _with_parameters(located.dataset, found, _data_parameters(sets))
+    sheet = draw(title, found, dataset.load(found), per_class, evidence=evidence)
+    try:
+        write_file(output, sheet)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    for note in dataset.notes(found):
+        click.echo(f"    {note}")
+
+
+def _data_parameters(sets: tuple[str, ...]) -> dict[str, Any]:
+    """Return what ``--set`` says of the data set's parameters. Raises UserError for anything else."""
+    from crayon_bench.runs.protocol import parse_set, parse_value
+
     values = {}
     for key, value in map(parse_set, sets):
         section, _, parameter = key.partition(".")
         if section != "dataset":
             raise UserError(f"--set {key}={value}: only dataset.PARAMETER changes what is shown")
         values[parameter] = parse_value(value)
-    dataset = located.dataset
-    found = dataset.find(located.root, Source(source), strict=located.strict)
-    title = found.title or dataset.title
-    sheet = draw(title, found, _loaded(dataset, found, values), per_class)
-    try:
-        write_file(output, sheet)
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    return values
 
 
-def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "LoadedData":
-    """Load with the default protocol's parameters, changed by *values*."""
+def _with_parameters(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "Dataset":
+    """Return the data set with the default protocol's parameters, changed by *values*."""
     from crayon_bench.parameters import validated
     from crayon_bench.runs.protocol import default_protocol, load_protocol
 
@@ -344,7 +364,7 @@ def _loaded(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]
     folder = dataset.protocols()
     if folder is not None and (file := folder / f"{default_protocol(dataset, found)}.toml").is_file():
         table = dict(load_protocol(file).dataset_parameters)
-    return dataset(validated(dataset.Parameters, {**table, **values}, "dataset")).load(found)
+    return dataset(validated(dataset.Parameters, {**table, **values}, "dataset"))
 
 
 def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> "Located":

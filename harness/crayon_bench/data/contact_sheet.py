@@ -5,15 +5,22 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from crayon_bench.dataset import Found, LoadedData, Source, Split
+from crayon_bench.dataset import Evidence, Found, LoadedData, Source, Split
 
 _MARGIN, _HEAD, _GAP = 8, 40, 24
 _FEW = 8
 """Up to so many groups have a row each; where there are more, classes have."""
 
 
-def draw(title: str, found: Found, data: LoadedData, per_row: int) -> bytes:
-    """Return the sheet as PNG bytes: *per_row* images of each split in a row, at least 48 pixels wide, colour 96."""
+MASK, BOX = (255, 212, 0), (0, 224, 255)
+"""Colours of what lies over training images: yellow round masks, cyan round boxes."""
+
+
+def draw(title: str, found: Found, data: LoadedData, per_row: int, *, evidence: bool = True) -> bytes:
+    """Return the sheet as PNG bytes: *per_row* images of each split in a row, at least 48 pixels wide, colour 96.
+
+    evidence: outline the masks and boxes of the training images.
+    """
     channels, height, width = data.train.images.shape[1:]
     scale = max(1, -(-(48 if channels == 1 else 96) // width))
     cell_w, cell_h = width * scale + 4, height * scale + 4
@@ -28,10 +35,12 @@ def draw(title: str, found: Found, data: LoadedData, per_row: int) -> bytes:
     kind = (
         "STAND-IN data" if found.source is Source.STANDIN else "real data" + ("" if found.verified else ", UNVERIFIED")
     )
+    there = [text for what, text in _DRAWN.items() if evidence and data.evidence.has(what)]
+    shown = f" ({', '.join(there)})" if there else ""
     pen.text((_MARGIN, 4), f"{title}, {kind}", fill="black", font=font)
     for number, (split_name, split) in enumerate((("training", data.train), ("test", data.test))):
         left = _MARGIN + label_w + number * (block + _GAP)
-        pen.text((left, 20), split_name, fill="black", font=font)
+        pen.text((left, 20), split_name + (shown if split is data.train else ""), fill="black", font=font)
         for row, name in enumerate(names):
             top = _HEAD + row * cell_h
             if number == 0:
@@ -41,10 +50,31 @@ def draw(title: str, found: Found, data: LoadedData, per_row: int) -> bytes:
                 picture = _picture(split, int(position)).resize(
                     (width * scale, height * scale), Image.Resampling.NEAREST
                 )
+                if evidence and split is data.train:
+                    picture = _outlined(picture, data.evidence, int(position), scale)
                 sheet.paste(picture, (left + column * cell_w, top))
     out = io.BytesIO()
     sheet.save(out, format="PNG")
     return out.getvalue()
+
+
+_DRAWN = {"relevant_masks": "yellow: relevant", "boxes": "cyan: box"}
+
+
+def _outlined(picture: Image.Image, evidence: Evidence, position: int, scale: int) -> Image.Image:
+    """Return a training image, enlarged by *scale*, with a line round what is relevant and round its box."""
+    pixels = np.array(picture)
+    here = np.array([position])
+    if evidence.has("relevant_masks"):
+        mask = evidence.relevant_masks(here)[0].repeat(scale, axis=0).repeat(scale, axis=1)
+        framed = np.pad(mask, 1)
+        inner = framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+        pixels[mask & ~inner] = MASK
+    picture = Image.fromarray(pixels)
+    if evidence.has("boxes"):
+        top, left, bottom, right = (int(side) * scale for side in evidence.boxes(here)[0])
+        ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=BOX)
+    return picture
 
 
 def _picture(split: Split, position: int) -> Image.Image:

@@ -20,6 +20,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -30,6 +31,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from crayon_bench.data.kinds import is_picture, kind_of
+from crayon_bench.data.masks import Mask, mask_in
+from crayon_bench.data.pixels import Deep, check_bits, deep_of, eight_bits, highest_of, orientation_of, placed
 from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench.data.roots import cache_root
 from crayon_bench.errors import UserError
@@ -43,6 +46,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # ou
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may try. It knows some fifty more; one of them starts Ghostscript on the file."""
+
+DECODER = 2
+"""Part of every key: raise it when the same file leads to other pixels. 2: EXIF orientation, depth, masks."""
+
+_EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 T = TypeVar("T")
 
@@ -60,9 +68,9 @@ def decoded(
     """Return a read-only memory-mapped array of *shape* (N, C, H, W), decoding what is not in the cache yet.
 
     name: beginning of the file's name. key: everything that the content depends on, as JSON values; Pillow's version
-    is added, because another decoder gives other last bits. items: called only if it must be made; yields each position
-    in [0, N) once, in any order, with what *decode* (called in *workers* threads) makes an array (C, H, W) of. what:
-    for the progress display.
+    and :data:`DECODER` are added, because another decoder gives other pixels. items: called only if it must be made;
+    yields each position in [0, N) once, in any order, with what *decode* (called in *workers* threads) makes an array
+    (C, H, W) of. what: for the progress display.
 
     Who comes second while it is being made waits, and reads. A damaged file is set aside with a warning and remade.
     Interrupted or failed, nothing stays. Raises UserError if the disk is full or the folder cannot be written, and
@@ -71,7 +79,9 @@ def decoded(
     if shape[0] == 0:
         return np.zeros(shape, dtype=np.uint8)
     folder = cache_root() / "decoded"
-    wanted: dict[str, Any] = json.loads(json.dumps({**key, "shape": shape, "pillow": PIL.__version__}))
+    wanted: dict[str, Any] = json.loads(
+        json.dumps({**key, "shape": shape, "pillow": PIL.__version__, "decoder": DECODER})
+    )
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     path = folder / f"{name}-{digest[:24]}.npy"
     try:
@@ -87,33 +97,62 @@ def decoded(
     return array
 
 
-def open_picture(content: bytes, what: str, mode: str = "RGB") -> Image.Image:
-    """Return an image file's pixels, converted to *mode*. Raises UserError that begins with *what* if it is broken."""
-    with _opened(content, what) as picture:
-        if picture.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
-            grey = np.clip(np.asarray(picture), 0, 65_535) >> 8
-            return Image.fromarray(grey.astype(np.uint8)).convert(mode)
-        return picture.convert(mode)
+def open_picture(
+    content: bytes, what: str, mode: str = "RGB", *, turned: bool = True, depth: int | None = None
+) -> Image.Image:
+    """Return an image file's pixels in 8 bits a value, converted to *mode*.
 
-
-def open_mask(content: bytes, what: str) -> NDArray[np.bool_]:
-    """Return where an image file is not zero, bool (H, W): in any channel but alpha; of a palette, its numbers count.
-
-    Raises UserError that begins with *what* if it is broken, or a JPEG, which has hardly any zeros as they were saved.
+    turned: upright, as its EXIF orientation says; else as they are stored. depth: bits of a value where there are more
+    than 8; see :func:`crayon_bench.data.pixels.eight_bits`. Raises UserError that begins with *what* if it is broken.
     """
     with _opened(content, what) as picture:
-        if picture.format == "JPEG":
-            raise UserError(f"{what}: a mask cannot be a JPEG, which blurs its edges", "save it as PNG")
-        if "A" in picture.getbands() and picture.mode != "P":
-            picture = picture.convert("L" if picture.mode.startswith("L") else "RGB")
-        pixels = np.asarray(picture) != 0
-        return pixels if pixels.ndim == 2 else np.asarray(pixels.any(axis=2))
+        deep = deep_of(picture)
+        return eight_bits(placed(picture, turned=turned), deep, depth, what).convert(mode)
 
 
-def picture_size(content: bytes, what: str) -> tuple[int, int]:
-    """Return an image file's width and height, reading its header alone. Raises UserError."""
+def open_mask(content: bytes, what: str, *, turned: bool = True, shares: bool = False) -> Mask:
+    """Return what an image file says as a mask; see :func:`crayon_bench.data.masks.mask_in`.
+
+    Raises UserError that begins with *what* if it is broken, or if what it says is ambiguous.
+    """
     with _opened(content, what) as picture:
-        return picture.size
+        return mask_in(placed(picture, turned=turned), what, shares=shares)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a file says of its image. width, height: as they are stored. orientation: of EXIF, 1 to 8; 1 is upright.
+
+    deep: whether a value has more than 8 bits. highest: the highest value of a deep one, 0 to 65535.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    deep: Deep = ""
+    highest: int = 0
+
+    def size(self, *, turned: bool) -> tuple[int, int]:
+        """Return width and height, upright (*turned*) or as they are stored."""
+        return (self.height, self.width) if turned and self.orientation > 4 else (self.width, self.height)
+
+
+def look_at(content: bytes, what: str, *, deep: bool = True) -> Look:
+    """Return what a file says of its image, reading no more than its header unless it is *deep*. Raises UserError."""
+    with _opened(content, what) as picture:
+        # Of a PNG, Pillow looks for EXIF behind the pixels too, and reads them all for it.
+        silent = picture.format == "PNG" and not any(word in content for word in _EXIF_IN_PNG)
+        how = 1 if silent else orientation_of(picture)
+        width, height = picture.size
+        if picture.format == "TIFF" and how > 4:  # Pillow has turned them
+            width, height = height, width
+        kind = deep_of(picture) if deep else ""
+        return Look(width, height, how, kind, highest_of(picture, kind, what) if kind else 0)
+
+
+def picture_size(content: bytes, what: str, *, turned: bool = True) -> tuple[int, int]:
+    """Return an image file's width and height, upright or as they are stored. Raises UserError."""
+    return look_at(content, what, deep=False).size(turned=turned)
 
 
 def most_pixels() -> int:
@@ -148,6 +187,7 @@ def _opened(content: bytes, what: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _check(picture, what)
+            check_bits(picture, content, what)
             yield picture
     except UserError:
         raise

@@ -37,7 +37,7 @@ def card(record: Record, metadata: Mapping[str, str], file: str, right: int, tot
     if not record.verified:
         lines += ["> **UNVERIFIED.** The data are not, or not known to be, the published ones.", ""]
     lines += [*_made_with(record, metadata, how), *_scores(record, right, total), *_feedback(record)]
-    lines += ["## How to load it", "", *_loading(metadata, file), ""]
+    lines += ["## How to load it", "", *_loading(record, metadata, file), ""]
     return "\n".join(lines)
 
 
@@ -117,7 +117,7 @@ def _feedback(record: Record) -> Iterator[str]:
 # how to load it
 
 
-def _loading(metadata: Mapping[str, str], file: str) -> Sequence[str]:
+def _loading(record: Record, metadata: Mapping[str, str], file: str) -> Sequence[str]:
     spec = model_spec(json.loads(metadata["model"]))
     channels, height, width = json.loads(metadata["image_shape"])
     if metadata["names"] == "other":
@@ -126,8 +126,11 @@ def _loading(metadata: Mapping[str, str], file: str) -> Sequence[str]:
             " under its own names. Load it with the method's own code."
         ]
     mode = "L" if channels == 1 else "RGB"
+    stored = record.coordinates["dataset"]["parameters"].get("exif") == "ignore"
+    opened = 'Image.open("image.png")' if stored else 'ImageOps.exif_transpose(Image.open("image.png"))'
+    pillow = f"from PIL import Image{'' if stored else ', ImageOps'}"
     reading = [
-        f'image = Image.open("image.png").convert("{mode}").resize(({width}, {height}), Image.Resampling.BILINEAR)',
+        f'image = {opened}.convert("{mode}").resize(({width}, {height}), Image.Resampling.BILINEAR)',
         f"pixels = torch.from_numpy(np.array(image)).view({height}, {width}, {channels}).permute(2, 0, 1)  # 0 to 255",
     ]
     note = (
@@ -138,7 +141,7 @@ def _loading(metadata: Mapping[str, str], file: str) -> Sequence[str]:
             f"It is torchvision's network, under torchvision's names. {note}",
             "",
             *_code(
-                ["import numpy as np", "import torch", "import torchvision", "from PIL import Image"],
+                ["import numpy as np", "import torch", "import torchvision", pillow],
                 ["from safetensors.torch import load_file", ""],
                 [f"model = torchvision.models.{_call(spec, len(json.loads(metadata['classes'])))}"],
                 [f'model.load_state_dict(load_file("{file}"))', "model.eval()", f"classes = {metadata['classes']}", ""],
@@ -152,7 +155,7 @@ def _loading(metadata: Mapping[str, str], file: str) -> Sequence[str]:
         f" crayon-bench loads it. It takes pixels from 0 to 255 and scales them itself. {note}",
         "",
         *_code(
-            ["import numpy as np", "import torch", "from PIL import Image"],
+            ["import numpy as np", "import torch", pillow],
             ["from crayon_bench import load_model", ""],
             [f'model = load_model("{file}")', f"classes = {metadata['classes']}", ""],
             reading,

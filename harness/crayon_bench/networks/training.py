@@ -5,6 +5,7 @@ of the step. The step's loss is the mean over the batch of cross-entropy plus pe
 differ by a constant factor, which Adam ignores but for its weight decay.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,13 @@ from crayon_bench.errors import TrainingError
 from crayon_bench.networks.classifier import Classifier, Forward, batch_for_maps
 from crayon_bench.networks.specification import Recipe
 from crayon_bench.seeds import derive_seed
+
+# torch wraps its optimisers' methods for torch.compile, and imports its compiler at the first call of one: two seconds
+# and more in every process. Nothing is compiled here, so that they may be what they wrap.
+for _method in (torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad):
+    if (_wrapped := inspect.unwrap(_method)) is not _method:
+        vars(_wrapped).setdefault("__dynamo_disable", _wrapped)
+_adam_step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def fit(
                 loss = loss + penalty(forward, batch)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss.mean())
-            optimizer.step()
+            _adam_step(optimizer)
             total += loss.detach().sum()
         mean = float(total) / n
         if not torch.isfinite(total):

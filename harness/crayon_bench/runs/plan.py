@@ -142,6 +142,7 @@ class _Ground:
 
     located: Located
     found: Found
+    notes: Sequence[str]
     protocol: Protocol
     oracle: type[FeedbackOracle]
     unable: dict[FeedbackKind, str]
@@ -177,7 +178,7 @@ def _ground(
         return None
     protocol = choose_protocol(options.protocol, dataset, found, sets, oracle=options.oracle)
     _check_tables(protocol, registry)
-    data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset").to_dict()
+    data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset")
     own = validated(oracle.Parameters, oracle_table(oracle, protocol), "oracle")
     oracle_coordinates = {
         **identity_of(registry, Kind.ORACLE, oracle),
@@ -187,8 +188,11 @@ def _ground(
     unable = _try(plan, guarded, oracle, unable_of, oracle, own, dataset, found, options.answers)
     if unable is None:
         return None
+    notes = _try(plan, guarded, dataset, lambda: tuple(dataset(data_parameters).notes(found)))
+    if notes is None:
+        return None
     weights = find_weights(protocol.model, dataset, options.weights, found.class_names)
-    _remark(plan, dataset, found, options, root)
+    _remark(plan, dataset, found, notes, options, root)
     plan.remarks += [f"{dataset.name}: {remark}" for remark in weights.remarks]
     coordinates = {
         "schema": SCHEMA,
@@ -197,7 +201,7 @@ def _ground(
             **identity_of(registry, Kind.DATASET, dataset),
             "source": found.source.value,
             "content": found.content,
-            "parameters": data_parameters,
+            "parameters": data_parameters.to_dict(),
         },
         "protocol": {"name": protocol.name, "threads": protocol.threads},
         "model": protocol.model.to_dict(),
@@ -208,7 +212,7 @@ def _ground(
         "selection": protocol.selection.value,
     }
     budgets = [budget_coordinates(budget, options.strategy, registry) for budget in dict.fromkeys(options.budgets)]
-    return _Ground(located, found, protocol, oracle, unable, weights, coordinates, budgets)
+    return _Ground(located, found, notes, protocol, oracle, unable, weights, coordinates, budgets)
 
 
 def _answers_coordinates(options: Options, oracle: type[FeedbackOracle]) -> dict[str, Any]:
@@ -268,7 +272,7 @@ def _request(ground: _Ground, cell: _Cell, seed: int, options: Options, registry
         overrides=cell.overrides,
         source=found.source.value,
         verified=found.verified,
-        notes=[*found.notes, *ground.protocol.notes, *weights.notes],
+        notes=[*ground.notes, *ground.protocol.notes, *weights.notes],
         where=found.where,
         data_root=str(ground.located.root.resolve()),
         strict=ground.located.strict,
@@ -281,7 +285,9 @@ def _request(ground: _Ground, cell: _Cell, seed: int, options: Options, registry
     )
 
 
-def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options, root: Path) -> None:
+def _remark(
+    plan: Plan, dataset: type[Dataset], found: Found, notes: Sequence[str], options: Options, root: Path
+) -> None:
     if found.source is Source.STANDIN:
         text = f"{dataset.name}: STAND-IN data ({found.where})."
         if options.source is Source.AUTO:
@@ -289,4 +295,4 @@ def _remark(plan: Plan, dataset: type[Dataset], found: Found, options: Options, 
         plan.remarks.append(text)
     else:
         plan.remarks.append(f"{dataset.name}: real data from {found.where}")
-    plan.remarks += [f"{dataset.name}: {text}" for text in (*found.notes, *found.remarks)]
+    plan.remarks += [f"{dataset.name}: {text}" for text in (*notes, *found.remarks)]

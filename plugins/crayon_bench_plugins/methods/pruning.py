@@ -29,8 +29,10 @@ class CrayonPruning(Method):
     layer is trained on an N × K matrix.
 
     Departures: the paper does not give the patches' size; here it is the cells at most ``radius`` away from the
-    maximum, clipped to the image. A neuron that is active on no training image has no patches: it is not asked about,
-    is pruned, and is counted as a warning. If no neuron is judged relevant, nothing is pruned, with a warning.
+    maximum, clipped to the image. Of images with equal maxima, as a ceiling like ReLU6's makes them, those with the
+    higher mean activation are shown, and of equal cells the middle one; how many is a warning. A neuron that is active
+    on no training image has no patches: it is not asked about, is pruned, and is counted as a warning. If no neuron is
+    judged relevant, nothing is pruned, with a warning.
     """
 
     name = "crayon-pruning"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -237,6 +237,7 @@ class HumanOracle(FeedbackOracle):
                 f" {self.situation.image_size[1]} x {self.situation.image_size[0]}",
                 "run it with the parameters of the data set that people saw",
             )
+        self._tell_other_pictures(TASKS[kind], recorded.manifest.dataset)
         found = []
         for i, name in enumerate(self._names(kind, examples)):
             given = recorded.votes.get(name)
@@ -250,6 +251,16 @@ class HumanOracle(FeedbackOracle):
             else:
                 self.warn(f"{TASKS[kind]} of which people said maybe, left unasked")
         return found
+
+    def _tell_other_pictures(self, task: Task, seen: Mapping[str, Any]) -> None:
+        """Warn if the same files were read otherwise: cropped, say, or not turned, so that drawings lie elsewhere."""
+        both = seen, self.situation.dataset
+        if not all(isinstance(dataset.get("parameters"), Mapping) for dataset in both):
+            return
+        theirs, mine = ({"version": dataset.get("version"), **dataset["parameters"]} for dataset in both)
+        if differing := sorted(k for k in {*theirs, *mine} if theirs.get(k) != mine.get(k)):
+            told = ", ".join(f"dataset.{k} {theirs.get(k, 'unset')}, now {mine.get(k, 'unset')}" for k in differing)
+            self.warn(f"{task} that people drew when the data set was read otherwise ({told})")
 
     def _pay(self, kind: FeedbackKind, name: str, votes: Sequence[Vote]) -> None:
         # Once for each question: that the same mask tells what matters and what does not took nobody more time.

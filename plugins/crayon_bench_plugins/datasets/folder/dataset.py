@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Source, Split, UserError
-from crayon_bench.data.image_cache import decoded, open_mask
+from crayon_bench.data.image_cache import Look, decoded, open_mask
+from crayon_bench.data.pixels import depth_of
 from crayon_bench.errors import one_line
+from crayon_bench_plugins.datasets.folder.boxes import box_notes, check_boxes
 from crayon_bench_plugins.datasets.folder.evidence import FolderEvidence, unable_to_answer
-from crayon_bench_plugins.datasets.folder.files import broken_files, checksums, failing, opened
+from crayon_bench_plugins.datasets.folder.files import broken_files, checksums, failing, missing_files, opened
+from crayon_bench_plugins.datasets.folder.looks import looks_of, shades_of
 from crayon_bench_plugins.datasets.folder.metadata import (
     SPLITS,
     Row,
@@ -23,6 +26,7 @@ from crayon_bench_plugins.datasets.folder.metadata import (
     group_names,
     read_metadata,
 )
+from crayon_bench_plugins.datasets.folder.notes import depth_notes, mask_notes, turned_notes, warn_of_dark
 from crayon_bench_plugins.datasets.folder.pixels import FolderParameters, box_of, boxes_from, image_of, mask_of
 from crayon_bench_plugins.datasets.folder.sheet import LIST
 
@@ -34,12 +38,13 @@ class Folder(Dataset):
 
     Columns: `path` (of an image, from the folder), `label` (any text), `split` (train, val or test; val may be
     missing); optional: `attribute` (what the shortcut may be, any text), `mask` (path of an image as large as the
-    row's, in which what is not zero is relevant), `box` ("top left bottom right" in pixels of the image file; bottom
-    and right are excluded). Further columns are not looked at. Classes are the sorted labels; groups are label ×
-    attribute.
+    row's, white where it is relevant), `box` ("top left bottom right" in pixels of the upright image, bottom and right
+    are excluded; other orders and units by `box` and `box_unit`). Further columns are not looked at. Classes are the
+    sorted labels; groups are label × attribute.
 
-    Images may have any size; grey ones become RGB, and transparency is dropped. Pixels are taken as they are stored: an
-    EXIF orientation is not applied. They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
+    Images may have any size; grey ones become RGB, and transparency is dropped. They are turned upright as their EXIF
+    orientation says (`exif`). Values of more than 8 bits are scaled by the depth that the whole set needs (`depth`).
+    They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
 
     Evidence, of the training images alone: masks, or else boxes, if every training image has one. A pixel of the
     resized mask is relevant if half of its area is; where that leaves nothing, those with more than half of the largest
@@ -50,6 +55,7 @@ class Folder(Dataset):
 
     name = "folder"
     title = "Your own images"
+    version = 2
     summary = f"a folder of images of your own with a {LIST}: --dataset folder:PATH"
     image_shape = (3, 224, 224)
     classes = 0
@@ -81,18 +87,36 @@ class Folder(Dataset):
             remarks=(metadata.skipped,) if metadata.skipped else (),
         )
 
+    def notes(self, found: Found) -> tuple[str, ...]:
+        """Say also what was made of the files: what was turned, how deep they are, what is grey in masks."""
+        root = found.files[LIST].parent
+        rows = read_metadata(root).rows
+        sums = checksums(root, rows)
+        looks = looks_of(root, rows, sums)
+        sized = self._with_depth(looks)
+        own = [*turned_notes(self.parameters, looks), *depth_notes(sized, self.parameters, looks)]
+        train = [row for row in rows if row.split == "train"]
+        if all(row.mask for row in train):
+            own += mask_notes(shades_of(root, train, sums))
+        if all(row.box for row in train):
+            own += self._boxes_fit(root, train, looks)
+        return (*found.notes, *own)
+
     def load(self, found: Found) -> LoadedData:
         """Decode images, masks and boxes, once."""
         root = found.files[LIST].parent
         rows = read_metadata(root).rows
         sums = checksums(root, rows)
+        looks = looks_of(root, rows, sums)
+        own = type(self)(self._with_depth(looks))
         train, validation, test = ([row for row in rows if row.split == split] for split in SPLITS)
         if not self.parameters.validation:
             validation = []
         classes, groups = class_names(rows), group_names(rows)
         attributes = attributes_of(rows)
         size = self.parameters.size
-        images = self._decoded("images", root, sums, [*train, *test, *validation], (3, size, size), image_of)
+        images = own._decoded("images", root, sums, [*train, *test, *validation], (3, size, size), image_of)
+        warn_of_dark(root, images)
 
         def part(part_rows: Sequence[Row], start: int) -> Split:
             labels = np.array([classes.index(row.label) for row in part_rows], dtype=np.int64)
@@ -102,7 +126,7 @@ class Folder(Dataset):
                 numbers = np.where(np.array(places) < 0, -1, labels * len(attributes) + np.array(places))
             return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
 
-        evidence = self._evidence(root, sums, train)
+        evidence = own._evidence(root, sums, looks, train)
         return LoadedData(
             train=part(train, 0),
             test=part(test, len(train)),
@@ -119,12 +143,18 @@ class Folder(Dataset):
         rows = read_metadata(root).rows
         train = [row for row in rows if row.split == "train"]
         masked, boxed = all(row.mask for row in train), all(row.box for row in train)
+        there = [row for row in rows if not missing_files(root, [row])]
+        sized = self._with_depth(looks_of(root, there, checksums(root, there)))
 
         def read(row: Row) -> list[tuple[str, UserError]]:
-            own = self.parameters, root, row
+            own = sized, root, row
             wrong = failing(row.path, partial(image_of, *own))
             if masked and row.split == "train":  # alone, if there is no image to compare it with
-                fits = partial(opened, root, row, row.mask, open_mask) if wrong else partial(mask_of, *own)
+                fits = (
+                    partial(opened, root, row, row.mask, partial(open_mask, turned=sized.turned))
+                    if wrong
+                    else partial(mask_of, *own)
+                )
                 wrong += failing(row.mask, fits)
             if boxed and row.split == "train" and not wrong:
                 wrong += failing(row.path, partial(box_of, *own))
@@ -132,12 +162,29 @@ class Folder(Dataset):
 
         return broken_files(root, rows, read)
 
-    def _evidence(self, root: Path, sums: Mapping[str, str], rows: Sequence[Row]) -> FolderEvidence:
+    def _with_depth(self, looks: Mapping[str, Look]) -> FolderParameters:
+        """Return the parameters with the depth that is found, if none is given and images need one."""
+        deep = [look.highest for look in looks.values() if look.deep]
+        if self.parameters.depth or not deep:
+            return self.parameters
+        return self.parameters.model_copy(update={"depth": depth_of(max(deep))})
+
+    def _boxes_fit(self, root: Path, rows: Sequence[Row], looks: Mapping[str, Look]) -> list[str]:
+        """Return what is odd about the boxes. Raises UserError if one cannot be a box."""
+        sizes = {name: look.size(turned=self.parameters.turned) for name, look in looks.items()}
+        reading = self.parameters.box, self.parameters.box_unit
+        check_boxes(root, rows, sizes, *reading)
+        return list(box_notes(rows, sizes, *reading))
+
+    def _evidence(
+        self, root: Path, sums: Mapping[str, str], looks: Mapping[str, Look], rows: Sequence[Row]
+    ) -> FolderEvidence:
         size = self.parameters.size
         masks = boxes = None
         if all(row.mask for row in rows):
             masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
         if all(row.box for row in rows):
+            self._boxes_fit(root, rows, looks)
             kept = self._decoded("boxes", root, sums, rows, (1, 4, 4), box_of)
             boxes = boxes_from(kept)
         return FolderEvidence(masks, boxes, size)
@@ -152,9 +199,11 @@ class Folder(Dataset):
         decode: Callable[[FolderParameters, Path, Row], NDArray[np.uint8]],
     ) -> NDArray[np.uint8]:
         files = [[sums[row.path], sums.get(row.mask) if what == "masks" else row.box] for row in rows]
+        own = self.parameters
+        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit)}.get(what, ())
         key = {
             "version": self.version,
-            "how": [self.parameters.size, self.parameters.fit, self.parameters.short_side],
+            "how": [own.size, own.fit, own.short_side, own.exif, *only],
             "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
         }
         return decoded(

@@ -26,11 +26,7 @@ def checksums(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     They are kept in the cache folder, and hold until a file's size or time of modification changes. Raises UserError
     with its line for a file that is not there.
     """
-    lines: dict[str, Row] = {}
-    for row in rows:
-        for name in (row.path, row.mask):
-            if name:
-                lines.setdefault(name, row)
+    lines = _named(rows)
     kept_in = cache_root() / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}.json"
     known = _kept(kept_in)
     signatures, problems = _signatures(root, lines)
@@ -63,7 +59,7 @@ def broken_files(
     """Return the names of files that are not there, and what *read* says of the other rows, in the rows' order."""
 
     def one(row: Row) -> Sequence[tuple[str, UserError]]:
-        return _signatures(root, {name: row for name in (row.path, row.mask) if name})[1] or read(row)
+        return missing_files(root, [row]) or read(row)
 
     with Preparing(f"{root.name}: reading", len(rows)) as progress, closing(in_threads(one, rows)) as results:
         found: dict[str, tuple[str, UserError]] = {}
@@ -73,6 +69,11 @@ def broken_files(
     return list(found.values())
 
 
+def missing_files(root: Path, rows: Sequence[Row]) -> list[tuple[str, UserError]]:
+    """Return the files of these *rows* that are not there."""
+    return _signatures(root, _named(rows))[1]
+
+
 def failing(name: str, reader: Callable[[], object]) -> list[tuple[str, UserError]]:
     """Return what *reader* raises, with the *name* of its file; nothing if it can read it."""
     try:
@@ -80,6 +81,16 @@ def failing(name: str, reader: Callable[[], object]) -> list[tuple[str, UserErro
     except UserError as error:
         return [(name, error)]
     return []
+
+
+def _named(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return each file with the first row that names it."""
+    lines: dict[str, Row] = {}
+    for row in rows:
+        for name in (row.path, row.mask):
+            if name:
+                lines.setdefault(name, row)
+    return lines
 
 
 def _signatures(root: Path, lines: Mapping[str, Row]) -> tuple[dict[str, list[int]], list[tuple[str, UserError]]]:

@@ -18,7 +18,7 @@ MOST_CLASSES = 1000
 
 @dataclass(frozen=True)
 class Row:
-    """A row of metadata.csv. line: where it stands in the file, from 1. box: top, left, bottom, right.
+    """A row of metadata.csv. line: where it stands in the file, from 1. box: its numbers, see ``boxes.py``.
 
     attribute: ``""`` where it is not known.
     """
@@ -147,12 +147,10 @@ def _box(where: str, text: str) -> tuple[float, float, float, float] | None:
     if not text:
         return None
     words = re.split(r"[\s,;]+", text)
-    if len(words) != 4 or not all(re.fullmatch(r"\d{1,6}(\.\d{1,9})?", word, re.ASCII) for word in words):
-        raise UserError(f"{where}: box is {_quoted(text)}", "expected four numbers: top left bottom right, in pixels")
-    top, left, bottom, right = map(float, words)
-    if top >= bottom or left >= right:
-        raise UserError(f"{where}: the box {_quoted(text)} is empty", "expected: top left bottom right, in pixels")
-    return top, left, bottom, right
+    if len(words) != 4 or not all(re.fullmatch(r"-?\d{1,6}(\.\d{1,20})?(e-\d\d?)?", w, re.ASCII | re.I) for w in words):
+        raise UserError(f"{where}: box is {_quoted(text)}", "expected four numbers, such as: top left bottom right")
+    a, b, c, d = map(float, words)
+    return a, b, c, d
 
 
 def _quoted(text: str) -> str:

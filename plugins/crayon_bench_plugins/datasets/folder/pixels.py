@@ -1,6 +1,7 @@
 """From a file to pixels: images, masks and boxes, all in one frame."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +11,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from crayon_bench import Parameters, UserError
-from crayon_bench.data.image_cache import open_mask, open_picture, picture_size
+from crayon_bench.data.image_cache import Look, look_at, open_mask, open_picture
+from crayon_bench_plugins.datasets.folder.boxes import BoxOrder, BoxUnit, sides_of, written
 from crayon_bench_plugins.datasets.folder.files import MEND, opened
 from crayon_bench_plugins.datasets.folder.metadata import Row, place_of
 
@@ -31,6 +33,39 @@ class FolderParameters(Parameters):
         default=0, ge=0, le=4096, description='pixels, for fit = "crop"; at least size; 0: the same as size'
     )
     validation: bool = Field(default=True, description="whether the rows of the split val are loaded")
+    exif: Literal["apply", "ignore"] = Field(
+        default="apply",
+        description='"apply": images and masks are turned upright as their EXIF orientation says, as browsers and'
+        ' annotation tools do; "ignore": pixels are taken as they are stored',
+    )
+    depth: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="bits that a value has in images that store more than 8, at least 8; 0: as many as the brightest"
+        " pixel of all these images needs",
+    )
+    box: BoxOrder = Field(
+        default="tlbr",
+        description='order of the numbers in the column box: "tlbr" top left bottom right, "xyxy" left top right'
+        ' bottom, "xywh" left top width height, "cxcywh" centre and width and height',
+    )
+    box_unit: BoxUnit = Field(
+        default="pixels",
+        description='of the numbers in the column box: whole "pixels", "subpixels" (with fractions), "normalised" (0 to'
+        " 1, of the image's width and height)",
+    )
+
+    @model_validator(mode="after")
+    def _depth_is_one(self) -> Self:
+        if 0 < self.depth < 8:
+            raise ValueError(f"depth = {self.depth}: 8 to 16 bits, or 0")
+        return self
+
+    @property
+    def turned(self) -> bool:
+        """Whether EXIF orientations are applied."""
+        return self.exif == "apply"
 
     @model_validator(mode="after")
     def _short_side_fits(self) -> Self:
@@ -50,7 +85,8 @@ class FolderParameters(Parameters):
 
 def image_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.uint8]:
     """Return a row's image, (3, size, size)."""
-    picture = opened(root, row, row.path, open_picture)
+    opener = partial(open_picture, turned=parameters.turned, depth=parameters.depth or None)
+    picture = opened(root, row, row.path, opener)
     wide, high, left, top = _frame(parameters, root, row, picture.size)
     size = parameters.size
     picture = picture.resize((wide, high), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
@@ -59,13 +95,18 @@ def image_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.u
 
 def mask_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.uint8]:
     """Return a row's mask, (1, size, size) of 0 and 1; all 1 if it tells nothing."""
-    mask = opened(root, row, row.mask, open_mask)
-    width, height = opened(root, row, row.path, picture_size)
+    mask = opened(root, row, row.mask, partial(open_mask, turned=parameters.turned)).relevant
+    look: Look = opened(root, row, row.path, partial(look_at, deep=False))
+    width, height = look.size(turned=parameters.turned)
     if mask.shape != (height, width):
+        hint = "a mask must be as large as its image"
+        if mask.shape[::-1] == look.size(turned=not parameters.turned):
+            done, other = ("not turned", "apply") if parameters.exif == "ignore" else ("turned", "ignore")
+            hint = f"the image is {done} by its EXIF orientation, the mask fits with --set dataset.exif={other}"
         raise UserError(
             f"{place_of(root, row)}: the mask {row.mask} has {mask.shape[1]}×{mask.shape[0]} pixels, its image"
             f" {width}×{height}",
-            "a mask must be as large as its image",
+            hint,
         )
     wide, high, left, top = _frame(parameters, root, row, (width, height))
     size = parameters.size
@@ -85,14 +126,12 @@ def mask_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.ui
 def box_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.uint8]:
     """Return a row's box in the frame: the bytes of four int32, (1, 4, 4), little-endian; see :func:`boxes_from`."""
     assert row.box is not None
-    width, height = opened(root, row, row.path, picture_size)
-    top, left, bottom, right = row.box
-    if bottom > height or right > width:
-        text = " ".join(f"{side:g}" for side in row.box)
-        raise UserError(
-            f"{place_of(root, row)}: the box '{text}' leaves the image, which is {width} wide and {height} high",
-            "expected: top left bottom right, in pixels",
-        )
+    look: Look = opened(root, row, row.path, partial(look_at, deep=False))
+    width, height = look.size(turned=parameters.turned)
+    try:
+        top, left, bottom, right = sides_of(row.box, parameters.box, parameters.box_unit, (width, height))
+    except ValueError as error:
+        raise UserError(f"{place_of(root, row)}: the box '{written(row)}' {error}", "see dataset.box") from None
     wide, high, begin, start = _frame(parameters, root, row, (width, height))
     ends = [
         math.floor(top * high / height) - start,

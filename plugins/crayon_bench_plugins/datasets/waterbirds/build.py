@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crayon_bench import UserError
-from crayon_bench.data.image_cache import open_picture
+from crayon_bench.data.image_cache import open_mask, open_picture
 from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS, SPLITS
 
@@ -222,8 +222,11 @@ def _write(folder: Path, root: Path, masks: Path, birds: Sequence[_Bird], places
     def one(item: tuple[_Bird, Path]) -> None:
         bird, place = item
         content = _read(masks / bird.mask)
-        mask = open_picture(content, str(masks / bird.mask), "L")
-        picture, ground = (open_picture(_read(path), str(path)) for path in (root / "images" / bird.filename, place))
+        # As stored: the segmentations were drawn so, and the published set was made so.
+        mask = Image.fromarray(open_mask(content, str(masks / bird.mask), turned=False, shares=True).levels)
+        picture, ground = (
+            open_picture(_read(path), str(path), turned=False) for path in (root / "images" / bird.filename, place)
+        )
         if mask.size != picture.size:
             raise UserError(f"{masks / bird.mask}: its size is not that of the image", "unpack CUB-200-2011 again")
         for target in (folder / PICTURES.name / bird.filename, folder / SEGMENTATIONS.name / bird.mask):

@@ -25,7 +25,7 @@ from crayon_bench import (
     UserError,
 )
 from crayon_bench.data.files import files_of, standin_of, unverified
-from crayon_bench.data.image_cache import decoded, open_picture
+from crayon_bench.data.image_cache import decoded, open_mask, open_picture
 from crayon_bench.data.masks import silent_masks
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
@@ -211,8 +211,8 @@ class Waterbirds(Dataset):
 
         def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
             name, content = item
-            picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", "L")
-            return bird_mask(np.asarray(picture), size)[None].astype(np.uint8)
+            mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
+            return bird_mask(mask.levels, size)[None].astype(np.uint8)
 
         names = [row.mask for row in rows]
         return self._decoded("masks", tree, names, f"bird {size}", (1, size, size), decode)

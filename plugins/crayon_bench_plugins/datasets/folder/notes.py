@@ -1,0 +1,86 @@
+"""What was made of the files, in sentences that stand under every table."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crayon_bench import UserError
+from crayon_bench.data.image_cache import Look
+from crayon_bench.data.pixels import usual_depth
+from crayon_bench_plugins.datasets.folder.looks import Shades
+from crayon_bench_plugins.datasets.folder.pixels import FolderParameters
+
+_DARK = 32
+"""Of 255: a set without any brighter pixel is hardly what it should be."""
+
+
+def turned_notes(parameters: FolderParameters, looks: Mapping[str, Look]) -> Iterator[str]:
+    """Yield how many images have an EXIF orientation, and what becomes of it."""
+    if turned := [name for name, look in looks.items() if look.orientation != 1]:
+        done = "were turned upright by" if parameters.turned else "are not turned by"
+        yield (
+            f"{len(turned):,} of {len(looks):,} images {done} their EXIF orientation, such as {turned[0]}"
+            f" (dataset.exif = {parameters.exif}); masks and boxes must be of the images as they are then"
+        )
+
+
+def depth_notes(found: FolderParameters, given: FolderParameters, looks: Mapping[str, Look]) -> Iterator[str]:
+    """Yield as how deep the images that have more than 8 bits a value are read.
+
+    found: with the depth that is used. Raises UserError for colour of fewer than 16 bits, which cannot be read.
+    """
+    deep = {name: look for name, look in looks.items() if look.deep}
+    if not deep:
+        return
+    brightest = max(deep, key=lambda name: deep[name].highest)
+    if found.depth < 16 and (colour := [name for name, look in deep.items() if look.deep == "colour"]):
+        raise UserError(
+            f"{len(colour):,} images, such as {colour[0]}, have colour of {found.depth} bits in 16 (nothing is above"
+            f" {deep[brightest].highest:,}), of which only the upper 8 can be read",
+            "save them with 8 bits a value, or --set dataset.depth=16 if they are that dark",
+        )
+    text = f"{len(deep):,} of {len(looks):,} images store more than 8 bits a value and were read as {found.depth} bits"
+    if given.depth:
+        above = sum(look.highest >= 1 << found.depth for look in deep.values())
+        yield text + (f"; {above:,} of them have brighter pixels, which became white" if above else "")
+        return
+    text += f": none is above {deep[brightest].highest:,} (dataset.depth)"
+    usual = usual_depth([look.highest for look in deep.values()])
+    if usual < found.depth:
+        text += f"; nine in ten need no more than {usual} bits, but {brightest} does"
+    yield text
+
+
+def mask_notes(shades: Mapping[str, Shades]) -> Iterator[str]:
+    """Yield how much of the masks is neither dark nor bright, and which values or colours are in them."""
+    if grey := {name: share for name, (share, _) in shades.items() if share}:
+        most = max(grey, key=lambda name: grey[name])
+        values = f" ({shades[most][1]})" if shades[most][1] else ""
+        yield (
+            f"{len(grey):,} of {len(shades):,} masks have pixels that are neither dark nor bright,"
+            f" {100 * sum(grey.values()) / len(shades):.2g} % of all, and {100 * grey[most]:.2g} % of {most}{values};"
+            " those above the middle are relevant"
+        )
+    labels: dict[str, list[str]] = {}
+    for name, (share, values) in shades.items():
+        if values and not share:
+            labels.setdefault(values, []).append(name)
+    if labels:
+        values, names = max(labels.items(), key=lambda item: len(item[1]))
+        number = sum(map(len, labels.values()))
+        more = f", {len(labels) - 1:,} other sets of values in others" if len(labels) > 1 else ""
+        yield (
+            f"{number:,} of {len(shades):,} masks are not black and white; what is not black (0)"
+            f" in them is relevant: {values} in {names[0]}{more}"
+        )
+
+
+def warn_of_dark(root: Path, images: NDArray[np.uint8]) -> None:
+    """Print a warning if none of 64 images has a pixel that is not almost black."""
+    few = images[:: max(1, len(images) // 64)]
+    if (brightest := int(few.max())) < _DARK:
+        text = f"the brightest pixel of {len(few):,} images is {brightest} of 255: they are all but black"
+        print(f"Warning: {root}: {text}", file=sys.stderr)
