@@ -173,7 +173,7 @@ def test_scaling_rounds_and_keeps_at_least_one():
         (ATTRIBUTES, r"^90", "<html>", "an HTML page"),
         (ATTRIBUTES, r"Blond_Hair", "Blonde_Hair", "must name the attribute Blond_Hair"),
         (ATTRIBUTES, r"(000003.jpg) -1", r"\1", "line 5: 4 values instead of 5"),
-        (ATTRIBUTES, r"(000003.jpg) -1 (-| )1", r"\1 -1 -2", "line 5: a value is neither 1 nor -1"),
+        (ATTRIBUTES, r"(000003.jpg) -1 (-| )1", r"\1 -1 -2", "line 5: values are neither all 1 and -1 nor all 1 and 0"),
         (ATTRIBUTES, r"(000003.jpg) -1", r"\1 -é", "not a text file"),
         (ATTRIBUTES, r"000003", "000004", "000004.jpg is there twice"),
         (PARTITION, r"000003", "900003", "000003.jpg is missing, which list_attr_celeba.txt lists"),

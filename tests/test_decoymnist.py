@@ -111,7 +111,7 @@ def test_validation_is_held_out_of_training(mnist):
 def test_no_files_means_the_stand_in_or_an_error(tmp_path):
     found = DecoyMNIST.find(tmp_path, Source.AUTO, strict=False)
     assert found.source is Source.STANDIN
-    with pytest.raises(UserError, match="no MNIST files found"):
+    with pytest.raises(UserError, match="no DecoyMNIST files found"):
         DecoyMNIST.find(tmp_path, Source.REAL, strict=False)
 
 

@@ -109,7 +109,7 @@ def test_train_refine_export_and_reload_in_plain_torchvision(cli, balls, tmp_pat
     arguments += ["--store", store]
     result = cli("run", *arguments, "--methods", "crayon-attention", "--keep-models")
     assert result.code == 0, result.err
-    assert "folder balls (real data), protocol quick, 1 seed" in result.out
+    assert "balls (real data), protocol quick, 1 seed" in result.out
     run = records(store)["crayon-attention"]
     assert run.feedback.by_kind == {"map_verdict": 120}
     assert cli("runs", "export", run.folder, "--store", store, "--output", output).code == 0
@@ -140,7 +140,7 @@ def test_train_refine_export_and_reload_in_plain_torchvision(cli, balls, tmp_pat
 
     right = sum(a == b for a, b in zip(table["label"], table["predicted"], strict=True))
     assert f"| all | {right} of 100 | {right:.2f} % |" in card
-    for expected in ("CRAYON-Attention on folder balls", "120 map\\_verdict", "simulated: yes\\_above", "| seed | 0 |"):
+    for expected in ("CRAYON-Attention on folder ", "120 map\\_verdict", "simulated: yes\\_above", "| seed | 0 |"):
         assert expected.replace("\\_", "_") in card.replace("\\_", "_")
     assert "STAND-IN" not in card
 
@@ -609,13 +609,13 @@ def test_every_verb_takes_a_folder(cli, few, tmp_path):
     verified = cli("data", "verify", name)
     assert verified.code == 0
     assert "8 training, 4 validation, 8 test images, all readable; classes: across, upright" in verified.out
-    assert "folder few, real data" in cli("data", "show", name, "--output", tmp_path / "sheet.png").out
+    assert "few, real data" in cli("data", "show", name, "--output", tmp_path / "sheet.png").out
     assert Image.open(tmp_path / "sheet.png").width > 300
     assert "nothing to prepare" in cli("data", "prepare", "folder").err
     assert "has no stand-in" in cli("run", "--dataset", name, "--source", "standin", "--dry-run").err
     stats = cli("oracle", "stats", "--dataset", name, "--protocol", "quick", *ONCE, "--store", tmp_path / "s")
     assert stats.code == 0, stats.err
-    assert "folder few, seed 0" in stats.out
+    assert "few, seed 0" in stats.out
     twice = cli(
         "run",
         "--dataset",
@@ -660,7 +660,7 @@ def test_the_default_protocol_is_one_of_the_folders_own(cli, few, monkeypatch, t
 
 MISTAKES = {
     "no column": ("path,split", None, "line 1: the column label is missing — expected: path, label, split"),
-    "semicolons": ("path;label;split", None, "the column path is missing — separate columns by commas"),
+    "semicolons": ("path;label;split", None, "line 2: one cell for 3 columns — the first line separates columns by semicolons"),
     "column twice": ("path,label,split,label", None, "line 1: the column label is there twice"),
     "split": (None, "x.png,across,training", "line 3: split is 'training' — did you mean 'train'?"),
     "validation": (None, "x.png,across,validation", "line 3: split is 'validation' — did you mean 'val'?"),
@@ -676,7 +676,7 @@ MISTAKES = {
     "a folder": (None, "images,across,train,warm", "line 3: path images: there is no such file"),
     "missing mask": (None, "images/val-0.png,across,train,warm,masks/none.png", "mask masks/none.png: there is no such"),
     "unknown label": (None, "x.png,acros,test,warm", "line 3: no training image has the label 'acros' — did you mean 'across'"),
-    "attribute": (None, "images/val-0.png,across,train,", "line 3: attribute is empty, and other images have one"),
+    "attribute": (None, "images/val-0.png,across,test,", "line 3: attribute is empty, and other images have one"),
     "quotes": (None, '"x.png,across,train', "save it as CSV"),
     "control": (None, "x.png,acr\x1boss,train,warm", "label is 'acr\\x1boss' — expected at most 100 plain characters"),
     "NUL": (None, "x\0.png,across,train,warm", "line 3"),
@@ -745,6 +745,7 @@ def test_images_and_masks_that_are_none(cli, few):
         assert result.code == 2
         (line,) = [line for line in result.err.strip().splitlines() if line.startswith("Error")]
         assert line.startswith(f"Error: {few / 'metadata.csv'}, line 2: ")
+        assert result.out == ""
         return line
 
     def saved(picture: Image.Image, form: str) -> bytes:

@@ -46,7 +46,7 @@ MISTAKES = {
     "no seeds": ([*RUN, "--seeds", "0"], "for seed 7 alone"),
     "negative seeds": ([*RUN, "--seeds", "-1"], "seeds"),
     "data root": ([*RUN, "--data-root", "nowhere"], "--data-root nowhere: there is no such folder"),
-    "no real data": ([*RUN, "--source", "real"], "no MNIST files found"),
+    "no real data": ([*RUN, "--source", "real"], "no DecoyMNIST files found"),
     "source": ([*RUN, "--source", "fake"], "--source"),
     "device": ([*RUN, "--device", "tpu"], "--device"),
     "plugin file": ([*RUN, "--plugin", "none.py"], "--plugin none.py: there is no such file"),

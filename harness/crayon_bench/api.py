@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crayon_bench.budget import Budget
+from crayon_bench.data.located import load_dataset, split_datasets
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.parameters import validated
@@ -28,7 +29,7 @@ from crayon_bench.runs.remaining import Rerun, split_plan
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
-from crayon_bench.texts import choice, kind_of_device, parse_seeds, split_names
+from crayon_bench.texts import choice, expanded, kind_of_device, parse_seeds, split_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,7 @@ def run(
         registry = Registry(Path(file) for file in plugins)
         names = registry.names(Kind.METHOD) if _is_all(methods) else split_names(methods, "--methods")
         options = Options(
-            datasets=split_names(dataset, "--dataset"),
+            datasets=split_datasets(dataset, registry),
             methods=names,
             seeds=parse_seeds(seeds),
             protocol=None if protocol is None else str(protocol),
@@ -157,7 +158,7 @@ def list_methods() -> list[str]:
 def list_protocols(dataset: str) -> list[str]:
     """Return the names of a data set's protocols. Raises UserError for an unknown data set."""
     try:
-        folder = Registry().load(Kind.DATASET, dataset).protocols()
+        folder = load_dataset(dataset, Registry()).protocols()
     except PluginError as error:
         raise UserError(str(error)) from error
     names = [] if folder is None else [file.name for file in folder.iterdir()]
@@ -359,7 +360,7 @@ def _is_all(methods: Names) -> bool:
 
 
 def _path(text: str | Path | None) -> Path | None:
-    return None if text is None else Path(text)
+    return None if text is None else expanded(Path(text))
 
 
 def _text(path: str | Path | None) -> str | None:

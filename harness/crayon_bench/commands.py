@@ -11,18 +11,28 @@ from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.plugins.completing import complete_protocols
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.rows import PluginError
-from crayon_bench.texts import DEVICES, kind_of_device
+from crayon_bench.texts import DEVICES, expanded, kind_of_device
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STORE = Path("crayon-runs")
 
 
+class _UsersPath(click.Path):
+    """A path in which ``~`` is the user's home: shells leave it as it is in ``--store=~/runs``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return expanded(Path(str(super().convert(value, param, ctx))))
+
+
+USERS_PATH = _UsersPath(path_type=Path)
+
+
 def store_option(command: F) -> F:
     """``--store DIR``."""
     return click.option(
         "--store",
-        type=click.Path(path_type=Path),
+        type=USERS_PATH,
         default=STORE,
         show_default="./crayon-runs",
         help="Folder of records.",
@@ -33,7 +43,7 @@ def data_root_option(command: F) -> F:
     """``--data-root DIR``."""
     return click.option(
         "--data-root",
-        type=click.Path(path_type=Path),
+        type=USERS_PATH,
         help="Folder with real data. Files in a folder that you name are used even if their checksum is not the"
         " published one; the output says so. Default: $CRAYON_BENCH_DATA or your user data folder, where every file"
         " must verify.",
@@ -45,7 +55,7 @@ def plugin_option(command: F) -> F:
     return click.option(
         "--plugin",
         "plugin_files",
-        type=click.Path(path_type=Path),
+        type=USERS_PATH,
         multiple=True,
         help="Python file with plugins of your own; may be given several times.",
     )(command)

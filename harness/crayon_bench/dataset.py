@@ -14,11 +14,13 @@ An instance is given ``self.parameters``. It is made anew for each use and must 
 of ``load`` with the same parameters and content return the same arrays.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import wraps
+from importlib.resources import files as package_files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench.errors import GuardError
+from crayon_bench.errors import GuardError, UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.guard import require_open
 from crayon_bench.parameters import Parameters as AnyParameters
@@ -53,6 +55,7 @@ class Found:
     unable: kind of feedback → why these very data have no evidence for it, where that differs from folder to folder.
     title: in place of the data set's own, where a data set may be any folder; ``""``: the data set's.
     class_names: by label, where a data set may be any folder; empty: there are ``Dataset.classes``.
+    remarks: sentences for the terminal alone, such as how many empty rows were skipped.
     """
 
     source: Source
@@ -64,6 +67,7 @@ class Found:
     unable: Mapping[FeedbackKind, str] = field(default_factory=dict)
     title: str = ""
     class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Split:
@@ -71,7 +75,9 @@ class Split:
 
     images: uint8 array (N, C, H, W), 0–255; may be a memory map.
     labels: int64 array (N,), in [0, number of classes).
-    groups: int64 array (N,), in [0, number of groups); all 0 where there are no groups.
+    groups: int64 array (N,), in [0, number of groups); all 0 where there are no groups; −1 where an example's group is
+    not known. Metrics of groups are undefined on a split with one of these, and of training images nobody can then be
+    asked for groups: :attr:`Found.unable` has to say why.
     ids: N different strings that name the examples for good, never their positions.
 
     Raises ValueError if shapes or types disagree, GuardError if a method makes or reads one.
@@ -166,6 +172,7 @@ class LoadedData:
     """What :meth:`Dataset.load` returns. Class and group names are indexed by label and group number.
 
     no_groups: why nothing is known of groups; *group_names* are then empty, and the metrics of groups are undefined.
+    notes: sentences that stand under every table, as :attr:`Found.notes`, of what is seen only when images are decoded.
     """
 
     train: Split
@@ -175,6 +182,7 @@ class LoadedData:
     evidence: Evidence
     validation: Split | None = None
     no_groups: str = ""
+    notes: tuple[str, ...] = ()
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -187,6 +195,9 @@ class Pretrained:
 
     file: Traversable
     sha256: str
+
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True)
@@ -203,6 +214,7 @@ class DataFile:
     upper bound where that is not published.
     members: number of images (:data:`IMAGE_SUFFIXES`) in a published tree; 0 if unknown.
     origin: for people: where to get it by hand.
+    also: other names that people have it under, plain or packed; of a tree, of its folder or of an archive.
     """
 
     name: str
@@ -215,6 +227,17 @@ class DataFile:
     tree: bool = False
     members: int = 0
     origin: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it may have, the plain one first."""
+        return tuple(dict.fromkeys((self.name, self.packed, *self.also)))
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Of a tree: the names that its own folder may have."""
+        return (self.name, *(name for name in self.also if not name.endswith(_ARCHIVES)))
 
 
 class Dataset(ABC):
@@ -272,10 +295,24 @@ class Dataset(ABC):
     def load(self, found: Found) -> LoadedData:
         """Decode what :meth:`find` found. Raises UserError if a file is broken."""
 
+    def broken(self, root: Path) -> Sequence[tuple[str, UserError]]:
+        """Return every file under *root* that cannot be read, and why: ``data verify`` asks where loading fails.
+
+        For a data set that is a folder of the user's; by default nothing is known of single files.
+        """
+        return ()
+
     @classmethod
     def protocols(cls) -> Traversable | None:
-        """Return the folder with this data set's protocols, one ``NAME.toml`` each."""
-        return None
+        """Return the folder with this data set's protocols, one ``NAME.toml`` each; None if there is none.
+
+        By default it is ``protocols/NAME`` in the package that the class is in.
+        """
+        package = cls.__module__.partition(".")[0]
+        if not hasattr(sys.modules.get(package), "__path__"):  # a file, not a package
+            return None
+        folder = package_files(package) / "protocols" / cls.name
+        return folder if folder.is_dir() else None
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from crayon_bench.errors import UserError, did_you_mean
@@ -65,3 +66,11 @@ def in_order(names: Iterable[str]) -> list[str]:
     if all(re.fullmatch(r"[+-]?\d{1,18}", name, re.ASCII) for name in found):
         return sorted(found, key=lambda name: (int(name), name))
     return sorted(found)
+
+
+def expanded(path: Path) -> Path:
+    """Return *path* with ``~`` as the user's home: shells leave it as it is behind ``folder:`` and ``--option=``."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~nobody
+        return path

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.store.records import Record
+from crayon_bench.store.records import Record, data_titles
 from crayon_bench_leaderboards.reading import read_model
 
 _HERE = files("crayon_bench_leaderboards")
@@ -143,7 +143,7 @@ def boards_for(records: Sequence[Record]) -> list[Board]:
     covered = {name for board in boards for name in board.datasets}
     for name in present:
         if name not in covered:
-            titles = {record.title["dataset"] for record in records if record.dataset == name}
+            titles = set(data_titles([record for record in records if record.dataset == name]))
             title = titles.pop() if len(titles) == 1 else name  # one of folders, each with a title of its own
             metrics = list(SHORT_NAMES.values())
             boards.append(Board(schema_=1, name=name, title=title, datasets=[name], methods=[], metrics=metrics))

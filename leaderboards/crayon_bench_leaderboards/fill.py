@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.store.records import Record, Status
+from crayon_bench.store.records import Record, Status, data_titles
 from crayon_bench_leaderboards.boards import SHORT, Board, Reference, load_reference
 from crayon_bench_leaderboards.frames import cells_of, groups_frame, runs_frame
 from crayon_bench_leaderboards.marks import mark
@@ -41,6 +41,8 @@ def make_tables(
         if newest_first and name not in SHORT and name not in computed:
             raise UserError(f"board {board.name}: there is no metric '{name}'", did_you_mean(name, {*computed, *SHORT}))
     references = [load_reference(name) for name in board.reference_names()]
+    together = [record for group in newest_first for record in group]
+    titles = {record.setting: title for record, title in [*zip(together, data_titles(together), strict=True)][::-1]}
     tables = []
     for kind in dict.fromkeys((group[0].source, group[0].protocol) for group in newest_first):
         alike = [group for group in newest_first if (group[0].source, group[0].protocol) == kind]
@@ -49,6 +51,8 @@ def make_tables(
             here = [group for group in groups if group]
             table = Table(board, kind[0], references if kind[0] == "real" else [], [], [], [], price)
             table.sections = [_section(board, group, table.references, only, price) for group in here]
+            for section in table.sections:
+                section.title = titles[section.setting]
             annotate(table, here)
             if whole:
                 _name_missing(table)

@@ -1,17 +1,18 @@
 """``crayon-bench data``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, plugin_option, set_option
+from crayon_bench.commands import USERS_PATH, data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.completing import plugin_names
 from crayon_bench.screen import list_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from crayon_bench.data.files import FileReport
     from crayon_bench.data.located import Located
@@ -65,7 +66,7 @@ def prepare(name: str, data_root: Path | None, mirrors: tuple[str, ...], plugin_
 
 @data.command("import")
 @click.argument("name", shell_complete=plugin_names("datasets"))
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=USERS_PATH)
 @data_root_option
 @click.option("--accept-unverified", is_flag=True, help="Take files without their published checksum, and remember it.")
 @plugin_option
@@ -85,77 +86,139 @@ def import_data(
 @data.command()
 @click.argument("name", shell_complete=plugin_names("datasets"))
 @data_root_option
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
 @set_option
 @plugin_option
-def verify(name: str, data_root: Path | None, sets: tuple[str, ...], plugin_files: tuple[Path, ...]) -> int:
+def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], plugin_files: tuple[Path, ...]) -> int:
     """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs.
 
     A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it, --set dataset.PARAMETER
-    included.
+    included, and all that are broken are listed. Exit code 2 if one is.
     """
+    located = _located(name, data_root, plugin_files)
+    values = _data_parameters(sets)
+    try:
+        lines, facts = _read_all(located, values) if located.dataset.takes_path else _compare_all(name, located)
+    except _BrokenError as error:
+        if form == "json":
+            broken = [{"file": file, "problem": one.message, "hint": one.hint} for file, one in error.files]
+            click.echo(json.dumps({"data": name, "ok": False, "broken": broken}, indent=1, ensure_ascii=False))
+        elif len(error.files) > 1:
+            for _, one in error.files:
+                click.echo(one)
+        raise UserError(error.message, error.hint) from None
+    if form == "json":
+        click.echo(json.dumps({"data": name, **facts}, indent=1, ensure_ascii=False))
+    else:
+        for line in lines:
+            click.echo(line)
+    return 0 if facts["ok"] else 1
+
+
+class _BrokenError(UserError):
+    """Files that cannot be read: (name, what is wrong); the name of one that is not known is empty."""
+
+    def __init__(self, error: UserError, files: "Sequence[tuple[str, UserError]]" = ()) -> None:
+        super().__init__(error.message, error.hint)
+        self.files = files or [("", error)]
+
+
+def _compare_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]:
     from crayon_bench.data.files import inspect
 
-    located = _located(name, data_root, plugin_files)
     dataset, root = located.dataset, located.root
-    if dataset.takes_path:
-        return _read_all(located, _data_parameters(sets))
-    reports = inspect(dataset, root)
+    try:
+        return _compared(name, dataset, inspect(dataset, root), root)
+    except UserError as error:
+        raise _BrokenError(error) from None
+
+
+def _compared(
+    name: str, dataset: "type[Dataset]", reports: "Sequence[FileReport]", root: Path
+) -> tuple[list[str], dict[str, Any]]:
+    """Return what is said of each file, as lines and as what goes into JSON."""
+    from crayon_bench.data.files import elsewhere
+
     if not reports:
-        raise UserError(f"{name}: no files under {root}", f"crayon-bench data prepare {name}, or --data-root DIR")
+        hint = elsewhere(dataset, root) or f"crayon-bench data prepare {name}, or --data-root DIR"
+        raise UserError(f"{name}: no files under {root}", hint)
     paths = {report.file.name: report.path for report in reports}
     dataset.check_files(paths)
-    for report in reports:
-        _report_on(report)
+    said = [_report_on(report) for report in reports]
     doubts = dataset.doubts(paths)
     accepted = ", accepted on import" if all(report.accepted for report in reports) else ""
-    for doubt in doubts:
-        click.echo(f"UNVERIFIED{accepted}: {doubt}")
-    return 0 if all(report.verified for report in reports) and not doubts else 1
+    files = [
+        {
+            "file": report.file.name,
+            "path": str(report.path),
+            "sha256": report.sha256,
+            "verified": report.verified,
+            "accepted": report.accepted,
+            "why": report.why,
+        }
+        for report in reports
+    ]
+    lines = [*(line for one in said for line in one), *(f"UNVERIFIED{accepted}: {doubt}" for doubt in doubts)]
+    ok = all(report.verified for report in reports) and not doubts
+    return lines, {"ok": ok, "files": files, "doubts": doubts, "broken": []}
 
 
-def _read_all(located: "Located", values: "Mapping[str, Any]") -> int:
+def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str], dict[str, Any]]:
+    """Return what is said of a folder, as lines and as what goes into JSON. Raises _BrokenError."""
     from crayon_bench.dataset import Source
+    from crayon_bench.parameters import validated
 
-    found = located.dataset.find(located.root, Source.REAL, strict=False)
-    dataset = _with_parameters(located.dataset, found, values)
-    data = dataset.load(found)
+    try:
+        found = located.dataset.find(located.root, Source.REAL, strict=False)
+        dataset = _with_parameters(located.dataset, found, values)
+        notes = [*dataset.notes(found)]
+        data = dataset.load(found)
+    except UserError as error:
+        try:
+            broken = located.dataset(validated(located.dataset.Parameters, dict(values), "dataset")).broken(
+                located.root
+            )
+        except UserError:  # what names the files is wrong already
+            broken = ()
+        if len(broken) < 2:
+            raise _BrokenError(error, broken) from None
+        whole = UserError(f"{located.root}: {len(broken):,} files are broken, as listed", broken[0][1].hint)
+        raise _BrokenError(whole, broken) from None
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
-    sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
-    click.echo(f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}")
-    for note in dataset.notes(found):
-        click.echo(f"    {note}")
-    for why in dict.fromkeys(found.unable.values()):
-        click.echo(f"    {why}")
-    return 0
+    there = {part: len(split) for part, split in splits.items() if split is not None}
+    sizes = ", ".join(f"{number:,} {part}" for part, number in there.items())
+    notes += [*data.notes, *found.remarks]
+    unable = list(dict.fromkeys(found.unable.values()))
+    first = f"{found.where}: {sizes} images, all readable; classes: {', '.join(data.class_names)}"
+    facts = {"images": there, "classes": data.class_names, "groups": data.group_names, "notes": notes, "unable": unable}
+    return [first, *(f"    {text}" for text in (*notes, *unable))], {"ok": True, **facts, "broken": []}
 
 
-def _report_on(report: "FileReport") -> None:
+def _report_on(report: "FileReport") -> list[str]:
     from crayon_bench.data.published import is_published_archive
 
     file = report.file
     state = "UNVERIFIED, accepted on import" if report.accepted else "UNVERIFIED"
     if not file.tree:
-        click.echo(f"{report.path}: {'verified' if report.verified else state}")
-        if not report.verified and file.sha256:
-            click.echo(f"    sha256 of its content {report.sha256}\n    published            {file.sha256}")
-        elif not report.verified:
-            click.echo(f"    {report.why}")
-        return
+        first = f"{report.path}: {'verified' if report.verified else state}"
+        if report.verified:
+            return [first]
+        if not file.sha256:
+            return [first, f"    {report.why}"]
+        return [first, f"    sha256 of its content {report.sha256}", f"    published            {file.sha256}"]
     from crayon_bench.data.trees.opening import open_tree
 
     archive = is_published_archive(report.path, file)
-    members = open_tree(report.path, file.name).members
+    members = open_tree(report.path, *file.folders).members
     if archive:
         state = "verified"
     else:
         if not report.path.is_dir():  # a folder's files were read for their checksums just now
-            open_tree(report.path, file.name).check()
+            open_tree(report.path, *file.folders).check()
         if report.verified:
             state = f"{len(members):,} files" + (", as many as published" if file.members else ", all readable")
             state += "; the archive is not the published one, repacked perhaps" if archive is False else ""
-    click.echo(f"{report.path}: {state}")
-    if not report.verified:
-        click.echo(f"    {report.why}")
+    return [f"{report.path}: {state}", *([] if report.verified else [f"    {report.why}"])]
 
 
 @data.command()
@@ -164,7 +227,7 @@ def _report_on(report: "FileReport") -> None:
 @plugin_option
 def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ...]) -> None:
     """Print the data root, or the folder of data set NAME's files in it (where they are, or would be put)."""
-    from crayon_bench.data.files import locate
+    from crayon_bench.data.files import home_of, locate
     from crayon_bench.data.roots import default_root
 
     if name is None:
@@ -176,7 +239,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
     if dataset.takes_path:
         click.echo(root)
     elif paths:
-        click.echo(next(iter(paths.values())).parent)
+        click.echo(home_of(paths[dataset.files[0].name], dataset.files[0]))
     elif dataset.folders:
         click.echo(f"{root / dataset.folders[0]} (not there yet)")
     else:
@@ -186,7 +249,7 @@ def where(name: str | None, data_root: Path | None, plugin_files: tuple[Path, ..
 @data.command(context_settings={"ignore_unknown_options": True}, options_metavar="[OPTIONS]")
 @click.argument("name", shell_complete=plugin_names("datasets"))
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="--INPUT DIR …")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Data root to make; must not exist.")
+@click.option("--output", type=USERS_PATH, required=True, help="Data root to make; must not exist.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of every draw.")
 @plugin_option
 def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_files: tuple[Path, ...]) -> None:
@@ -209,6 +272,7 @@ def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_fi
 
 def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[str, Path]:
     from crayon_bench.errors import did_you_mean
+    from crayon_bench.texts import expanded
 
     folders: dict[str, Path] = {}
     rest = list(words)
@@ -221,13 +285,13 @@ def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[st
             if not rest:
                 raise UserError(f"data build: {option} needs a folder: {known[key]}")
             value = rest.pop(0)
-        folders[key] = Path(value)
+        folders[key] = expanded(Path(value))
     return folders
 
 
 @data.command()
 @click.argument("name", shell_complete=plugin_names("datasets"))
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="PNG file to write.")
+@click.option("--output", type=USERS_PATH, required=True, help="PNG file to write.")
 @click.option(
     "--per-class",
     type=click.IntRange(1, 50),
@@ -313,10 +377,10 @@ def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) 
 
 
 def _dataset(name: str, plugin_files: tuple[Path, ...]) -> "type[Dataset]":
-    from crayon_bench.plugins.registry import Kind, Registry
+    from crayon_bench.data.located import load_dataset
+    from crayon_bench.plugins.registry import Registry
 
-    dataset: type[Dataset] = Registry(plugin_files).load(Kind.DATASET, name)
-    return dataset
+    return load_dataset(name, Registry(plugin_files))
 
 
 def _say(text: str) -> None:

@@ -66,14 +66,19 @@ def _rows(records: "Sequence[Record]") -> list[dict[str, str]]:
     """Return one row a run. Budget, oracle and control are columns where a run has another than the usual one."""
     keys = [record.key for record in records]
     length = next(n for n in range(_SHORTEST_KEY, 65) if len({key[:n] for key in keys}) == len(set(keys)))
+    from crayon_bench.store.records import data_titles
+
+    titles: dict[str, set[str]] = {}
+    for record, title in zip(records, data_titles(records), strict=True):
+        titles.setdefault(record.dataset, set()).add(title)
     rows = []
-    for record in records:
+    for record, title in zip(records, data_titles(records), strict=True):
         scores = {m.short: "" if m.value is None else f"{m.value:.2f}" for m in record.metrics.values()}
         changed = ", ".join(f"{key}={value}" for key, value in record.overrides.items())
         rows.append(
             {
                 "key": record.key[:length],
-                "dataset": record.dataset,
+                "dataset": title if len(titles[record.dataset]) > 1 else record.dataset,
                 "source": record.source,
                 "protocol": record.protocol,
                 "method": record.method,

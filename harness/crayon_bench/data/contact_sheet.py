@@ -24,7 +24,7 @@ def draw(title: str, found: Found, data: LoadedData, per_row: int, *, evidence: 
     channels, height, width = data.train.images.shape[1:]
     scale = max(1, -(-(48 if channels == 1 else 96) // width))
     cell_w, cell_h = width * scale + 4, height * scale + 4
-    by_group = 0 < len(data.group_names) <= _FEW
+    by_group = 0 < len(data.group_names) <= _FEW and bool((data.train.groups >= 0).all())
     names = data.group_names if by_group else tuple(f"class {name}" for name in data.class_names)
     # What can be read beside small images cannot beside large ones.
     letters = max(10, min(32, cell_h // 8))

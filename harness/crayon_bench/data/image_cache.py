@@ -13,9 +13,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from crayon_bench.data.kinds import is_picture, kind_of
 from crayon_bench.data.masks import Mask, mask_in
 from crayon_bench.data.pixels import Deep, check_bits, deep_of, eight_bits, highest_of, orientation_of, placed
 from crayon_bench.data.preparing import Preparing, in_threads
@@ -38,9 +41,11 @@ from crayon_bench.store.locks import locking
 
 _BLOCKS, _BLOCK = 64, 1 << 16
 MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded: none of these data sets has them, and a bomb would fill memory."""
+"""Larger images are refused before they are decoded, because a bomb would fill memory; see :func:`most_pixels`."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our limit is named instead
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may try. It knows some fifty more; one of them starts Ghostscript on the file."""
 
 DECODER = 2
@@ -152,19 +157,51 @@ def picture_size(content: bytes, what: str, *, turned: bool = True) -> tuple[int
     return look_at(content, what, deep=False).size(turned=turned)
 
 
+def most_pixels() -> int:
+    """Return how many pixels an image may have: ``$CRAYON_BENCH_MAX_PIXELS``, or :data:`MAX_PIXELS`."""
+    chosen = os.environ.get("CRAYON_BENCH_MAX_PIXELS") or str(MAX_PIXELS)
+    if not re.fullmatch(r"[1-9][0-9_]{0,17}", chosen, re.ASCII):
+        raise UserError(f"CRAYON_BENCH_MAX_PIXELS={chosen}: expected a number of pixels, such as {MAX_PIXELS}")
+    return int(chosen)
+
+
+def _check(picture: Image.Image, what: str) -> None:
+    """Raise UserError for a picture that is too large, or of which nothing says what is meant."""
+    pixels, most = picture.width * picture.height, most_pixels()
+    if pixels > most:
+        raise UserError(
+            f"{what}: {picture.width}×{picture.height} are {pixels:,} pixels, and the limit is {most:,}",
+            f"make it smaller, or set CRAYON_BENCH_MAX_PIXELS={pixels}",
+        )
+    if picture.mode == "F":
+        hint = "save it with 8 bits a value"
+        raise UserError(f"{what}: its pixels are floating-point numbers, whose black and white nothing says", hint)
+    if picture.format == "TIFF":
+        with suppress(EOFError):
+            picture.seek(1)
+            if not picture.tag_v2.get(254, 0) & 1:  # type: ignore[attr-defined] # a thumbnail is no second page
+                raise UserError(f"{what}: a TIFF of several pages", "save the one that is meant on its own")
+        picture.seek(0)
+
+
 @contextmanager
 def _opened(content: bytes, what: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UserError(f"{what}: {picture.width}×{picture.height} pixels are more than any image here has")
+            _check(picture, what)
             check_bits(picture, content, what)
             yield picture
     except UserError:
         raise
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
+        if kind := kind_of(content):
+            hint = "save it as PNG" if is_picture(kind) else "fetch it again"
+            raise UserError(f"{what}: not an image that can be read ({known}), but {kind}", hint) from None
         raise UserError(f"{what}: not an image ({known}), or its beginning is damaged", "fetch it again") from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f"{what}: more than {most:,} pixels, which Pillow does not open", "make it smaller") from None
     except Exception as error:  # Pillow's plugins raise anything at a broken file: KeyError, struct.error, …
         raise UserError(f"{what}: broken image: {error}", "fetch it again") from None
 

@@ -43,7 +43,9 @@ def import_files(
             raise UserError(f"{source}: broken: {error}", "fetch it again") from None
         missing = [file.packed for file in dataset.files if file.name not in found]
         if missing:
-            raise UserError(f"{source}: {', '.join(missing)} is not in it (nor unpacked)", "nothing was imported")
+            packed = source.is_file() and any(file.tree and file.name not in found for file in dataset.files)
+            hint = "nothing was imported" + ("; unpack it, and import the folder that comes out" if packed else "")
+            raise UserError(f"{source}: {', '.join(missing)} is not in it (nor unpacked)", hint)
         hint = "to use it knowingly, add --accept-unverified; records and tables will say so"
         accepted, digests = {}, {}
         for file in dataset.files:
@@ -82,15 +84,12 @@ def _copy_into(folder: Path, dataset: type[Dataset], found: dict[str, Path], acc
     try:
         for file in dataset.files:
             path = found[file.name]
-            if file.tree:
-                name = file.name if path.is_dir() else file.packed
-            else:
-                name = file.packed if path.suffix == ".gz" else file.name
+            name = path.name
             if path.resolve() == (folder / name).resolve():
                 continue
             temporary = folder / f".{name}.tmp"
             _remove(temporary)
-            staged.append((temporary, folder / name, {file.packed, file.name} - {name}))
+            staged.append((temporary, folder / name, {*file.names} - {name}))
             if path.is_dir():
                 shutil.copytree(path, temporary)
             else:
@@ -120,12 +119,15 @@ def _remove(path: Path) -> None:
 
 
 def _find_files(dataset: type[Dataset], source: Path, scratch: Path) -> Iterator[tuple[str, Path]]:
-    wanted = {name: file for file in dataset.files for name in (file.packed, file.name)}
+    wanted = {name: file for file in dataset.files for name in file.names}
+    trees = {name for name, file in wanted.items() if file.tree}
+    if source.is_dir() and source.name in wanted and source.name not in trees:  # in a folder of its own name
+        source = source.resolve().parent
     if source.is_dir() and source.name not in wanted:
         for found, folders, names in os.walk(source):
             here = [Path(found, name) for name in sorted([*folders, *names])]
             yield from ((wanted[path.name].name, path) for path in here if _is_wanted(path, wanted))
-            folders[:] = sorted(name for name in folders if name not in wanted)
+            folders[:] = sorted(name for name in folders if name not in trees)
     elif not source.exists():
         siblings = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
         raise UserError(f"{source}: there is no such file or folder", _near(source.name, siblings[:200]))

@@ -144,3 +144,9 @@ def tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
         sides.append((line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)))
     (top, bottom), (left, right) = sides
     return np.stack([top, left, bottom, right], axis=1).astype(np.int64).reshape(-1, 4)
+
+
+def silent_masks(silent: int, number: int) -> str:
+    """Return the note that stands under a table if *silent* of *number* masks of training images tell nothing."""
+    what = f"all {number:,} masks" if silent == number else f"{silent:,} of {number:,} masks"
+    return f"{what} of training images tell nothing (empty, cropped away, or all of the image): all of it is relevant"

@@ -18,7 +18,7 @@ def checksum_of(file: DataFile) -> str:
 def compare(file: DataFile, path: Path) -> tuple[str, str]:
     """Return the hash of the content, and how it differs from the published file."""
     if file.tree:
-        tree = open_tree(path, file.name)
+        tree = open_tree(path, *file.folders)
         # Images alone: what else lies in an archive, such as a licence, differs between packers.
         number, why = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in tree.members), ""
         if file.members and number != file.members:

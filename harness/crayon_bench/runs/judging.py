@@ -36,7 +36,7 @@ def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> N
         right, total = predictions.group_counts()
         record.groups = [
             GroupCount(name=name, right=int(r), total=int(t))
-            for name, r, t in zip(data.group_names, right, total, strict=True)
+            for name, r, t in zip(predictions.group_names, right, total, strict=True)
         ]
         record.metrics = _compute_metrics(predictions, registry, run)
         if data.validation is not None:
@@ -61,13 +61,14 @@ def _keep(run: "Run", refined: nn.Module, data: LoadedData) -> None:
 def _predict(refined: Any, split: Split, images: Tensor, data: LoadedData, device: str) -> Predictions:
     with method_running():  # a refined model is the method's code too
         logits = _checked_logits(refined, images, len(data.class_names), device)
+    known = bool((split.groups >= 0).all())
     return Predictions(
         labels=split.labels,
         predicted=logits.argmax(-1).numpy(),
-        groups=split.groups,
+        groups=split.groups if known else np.zeros_like(split.groups),
         probabilities=logits.softmax(-1).numpy(),
-        group_names=data.group_names,
-        no_groups=data.no_groups,
+        group_names=data.group_names if known else (),
+        no_groups=data.no_groups if known else "the groups of some examples are not known",
     )
 
 

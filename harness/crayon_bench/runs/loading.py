@@ -80,6 +80,10 @@ def make_selector(rule: Selection, data: LoadedData, device: str) -> Callable[[n
     if rule is Selection.VAL_WGA and not data.group_names:
         why = data.no_groups or "there are no groups"
         raise UserError(f"selection 'val_wga': {why}", "use 'last' or 'val_accuracy'")
+    if rule is Selection.VAL_WGA and (split.groups < 0).any():
+        raise UserError(
+            "selection 'val_wga': the groups of validation images are not known", "use 'last' or 'val_accuracy'"
+        )
     if rule is Selection.VAL_WGA and (np.bincount(split.groups, minlength=len(data.group_names)) == 0).any():
         raise UserError("selection 'val_wga': a group has no validation examples", "use 'last' or 'val_accuracy'")
     _selectors.clear()

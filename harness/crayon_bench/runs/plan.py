@@ -298,4 +298,4 @@ def _remark(
         plan.remarks.append(text)
     else:
         plan.remarks.append(f"{dataset.name}: real data from {found.where}")
-    plan.remarks += [f"{dataset.name}: {note}" for note in notes]
+    plan.remarks += [f"{dataset.name}: {text}" for text in (*notes, *found.remarks)]

@@ -59,6 +59,7 @@ def prepare(
     try:
         with run.timed("data"):
             data = load_data(request, registry)
+        run.record.notes = list(dict.fromkeys([*run.record.notes, *data.notes]))
         select = make_selector(Selection(c["selection"]), data, device)
     except UserError as error:
         raise UsersMistakeError(error) from None
@@ -83,7 +84,7 @@ def prepare(
     ledger = open_ledger(
         oracle,
         data.evidence,
-        groups=lambda examples: data.train.groups[examples],
+        groups=partial(_known_groups, data),
         asks=frozenset(asks),
         control=control,
         size=len(data.train),
@@ -106,6 +107,14 @@ def prepare(
         select=select,
     )
     return Prepared(job, data, ledger)
+
+
+def _known_groups(data: LoadedData, examples: Any) -> Any:
+    """Return the groups of training *examples*: whatever an oracle says that it can, what is not known is no answer."""
+    groups = data.train.groups[examples]
+    if (groups < 0).any():
+        raise UserError("the groups of some training images are not known", "leave out methods that ask for groups")
+    return groups
 
 
 def make_oracle(request: RunRequest, registry: Registry) -> FeedbackOracle:

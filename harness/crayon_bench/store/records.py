@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -179,6 +180,24 @@ class Record(Coordinates, _Part):
     def to_json(self) -> str:
         """Return the record as the text of ``record.json``."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+
+
+def data_titles(records: Sequence[Record]) -> list[str]:
+    """Return of each record what its data are called, told apart from other data of the same title among these.
+
+    Of two folders with one name, and of one folder before and after a change, the first digits of the content's hash
+    say which.
+    """
+    contents: dict[tuple[str, str], set[str]] = {}
+    known = [
+        (record.title["dataset"], record.source, str(record.coordinates["dataset"].get("content", "")))
+        for record in records
+    ]
+    for title, source, content in known:
+        contents.setdefault((title, source), set()).add(content)
+    return [
+        f"{title} [{content[:6]}]" if len(contents[title, source]) > 1 else title for title, source, content in known
+    ]
 
 
 def _check_names(coordinates: dict[str, Any]) -> None:

@@ -102,7 +102,12 @@ def check_loads(dataset: type[Dataset]) -> None:
         shape = split.images.shape[1:]
         assert shape == wanted, f"images of the {name} split are {shape}, and image_shape says {dataset.image_shape}"
         _expect_below(split.labels, len(data.class_names), f"labels of the {name} split")
-        _expect_below(split.groups, max(1, len(data.group_names)), f"groups of the {name} split")
+        groups = split.groups if split is data.test else split.groups[split.groups >= 0]  # −1: not known
+        if len(groups):
+            _expect_below(groups, max(1, len(data.group_names)), f"groups of the {name} split")
+        if split is data.train and len(groups) < len(split):
+            why = dataset.unable(FeedbackKind.GROUP) or find(dataset).unable.get(FeedbackKind.GROUP)
+            assert why, "groups of the train split are not known, and neither evidence nor Found.unable says why"
         assert not ids & set(split.ids), f"examples of the {name} split have ids that another split has"
         ids |= set(split.ids)
 

@@ -23,7 +23,7 @@ def _heads(tables: list[Table]) -> list[str]:
     metrics = list(dict.fromkeys(name for table in tables for name in table.board.metric_names()))
     references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
     return [
-        *("board", "source", "setting", "protocol", "dataset", "method", "label", "budget", "feedback"),
+        *("board", "source", "setting", "protocol", "dataset", "data", "method", "label", "budget", "feedback"),
         *("feedback_count", "status", "reason", "notes"),
         *(f"{metric}_{part}" for metric in metrics for part in ("mean", "std", "n", "mark", "published")),
         *(f"{metric}_published_{reference}" for metric in metrics for reference in references),
@@ -54,6 +54,7 @@ def _line(table: Table, section: Section, row: Row) -> dict[str, Any]:
         "setting": section.setting[:12],
         "protocol": section.protocol,
         "dataset": row.dataset,
+        "data": section.title,
         "method": row.method,
         "label": row.label,
         "budget": row.budget,

@@ -6,8 +6,6 @@ Source: Ross, Hughes and Doshi-Velez 2017 (arXiv:1703.03717), as described in §
 import hashlib
 import struct
 from collections.abc import Mapping
-from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -28,7 +26,7 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import inspect, unverified
+from crayon_bench.data.files import files_of, standin_of, unverified
 from crayon_bench.data.plain import open_plain
 
 SIZE = 28
@@ -46,7 +44,9 @@ _MIRRORS = (
 
 def _file(name: str, size: int, sha256: str, packed_sha256: str) -> DataFile:
     packed = f"{name}.gz"
-    return DataFile(name, sha256, size, packed, packed_sha256, tuple(mirror + packed for mirror in _MIRRORS))
+    dotted = name.replace("-idx", ".idx")
+    urls = tuple(mirror + packed for mirror in _MIRRORS)
+    return DataFile(name, sha256, size, packed, packed_sha256, urls, also=(dotted, f"{dotted}.gz"))
 
 
 TRAIN_IMAGES = _file(
@@ -115,27 +115,16 @@ class DecoyMNIST(Dataset):
     parameters: DecoyParameters
 
     @classmethod
-    def protocols(cls) -> Traversable:
-        """Return the folder of built-in protocols."""
-        return package_files("crayon_bench_plugins") / "protocols" / cls.name
-
-    @classmethod
     def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
         """Look for MNIST's four idx files, ``.gz`` or plain."""
-        reports = [] if source is Source.STANDIN else inspect(cls, root)
+        reports = files_of(cls, root, source)
         if not reports:
-            if source is Source.REAL:
-                looked = ", ".join(str(root / folder) for folder in cls.folders)
-                raise UserError(
-                    f"no MNIST files found (looked in {looked})",
-                    "crayon-bench data prepare decoymnist, or --data-root DIR",
-                )
-            return Found(Source.STANDIN, hashlib.sha256(f"{_STANDIN}/{_STANDIN_SHA256}".encode()).hexdigest(), _STANDIN)
+            return standin_of(cls, root, source, _STANDIN, f"{_STANDIN}/{_STANDIN_SHA256}")
         paths = {report.file.name: report.path for report in reports}
         cls.check_files(paths)
         notes = unverified(cls, reports, strict=strict)
         content = hashlib.sha256("".join(report.sha256 for report in reports).encode()).hexdigest()
-        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
+        return Found(Source.REAL, content, str(reports[0].folder), not notes, notes, paths)
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path]) -> None:

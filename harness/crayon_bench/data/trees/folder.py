@@ -52,7 +52,9 @@ class FolderTree(Tree):
                         found.append(f"{name}\t{info.st_size}\t{info.st_mtime_ns}")
                         self._files[name] = entry.path
         if len(self._files) != len(found):
-            raise UserError(f"{self.path}: the same file is in it twice, in folders called {self.name} in one another")
+            raise UserError(
+                f"{self.path}: the same file is in it twice, in folders called {self.names[0]} in one another"
+            )
         return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
 
     @property

@@ -10,18 +10,20 @@ from crayon_bench.data.trees.zip import ZipTree
 from crayon_bench.errors import UserError
 
 
-def open_tree(path: Path, name: str) -> Tree:
-    """Return the tree at *path*: a folder, or a zip or tar archive (told by content). *name*: of its own folder.
+def open_tree(path: Path, *names: str) -> Tree:
+    """Return the tree at *path*: a folder, or a zip or tar archive (told by content).
+
+    names: those that its own folder may have; see :attr:`crayon_bench.DataFile.folders`.
 
     Raises UserError if it is none of them.
     """
     if path.is_dir():
-        return FolderTree(path, name)
+        return FolderTree(path, names)
     try:
         if is_zip(path):
-            return ZipTree(path, name)
+            return ZipTree(path, names)
         if is_tar(path):
-            return TarTree(path, name)
+            return TarTree(path, names)
         with path.open("rb") as stream:
             start = stream.read(512).lstrip()
     except OSError as error:

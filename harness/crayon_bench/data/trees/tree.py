@@ -1,7 +1,7 @@
 """The interface: many files under one name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,8 @@ _scans: dict[tuple[str, str], tuple[str, Scan]] = {}
 class Tree(ABC):
     """Many files under one name, as ``open_tree`` gives them. Whatever is wrong with them becomes a UserError."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path, self.names = path, tuple(names)
         self._known: Scan | None = None
 
     @property
@@ -34,6 +34,10 @@ class Tree(ABC):
         folder and holds until a name, size or modification time changes. Not noticed: a change that keeps all three.
         """
         return self._scan().members
+
+    def nested(self, name: str) -> str:
+        """Return the folder in which *name* lies, where it is not where it should be; ``""`` if it is nowhere."""
+        return next((member[: -len(name) - 1] for member in self.members if member.endswith(f"/{name}")), "")
 
     def digest(self) -> str:
         """Return a sha256 of names, sizes and crc32s: the same however the tree is packed."""
@@ -70,7 +74,7 @@ class Tree(ABC):
 
     def _scan(self) -> Scan:
         if self._known is None:
-            here = (str(self.path.resolve()), self.name)
+            here = (str(self.path.resolve()), "|".join(self.names))
             with self._errors():
                 signature = self._signature()
             known = _scans.get(here)
@@ -96,9 +100,8 @@ class Tree(ABC):
             )
         if not parts or "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db"):
             return None
-        if self.name in parts[:-1]:
-            parts = parts[len(parts) - parts[::-1].index(self.name) :]
-        return "/".join(parts)
+        own = max((at for at, part in enumerate(parts[:-1], start=1) if part in self.names), default=0)
+        return "/".join(parts[own:])
 
     def _bound(self, name: str, size: int) -> None:
         if size > LARGEST:

@@ -3,8 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Pretrained, Source, Split, UserError
-from crayon_bench.data.files import inspect, unverified
+from crayon_bench.data.files import files_of, standin_of, unverified
 from crayon_bench.data.image_cache import decoded, open_picture
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
 from crayon_bench_plugins.datasets.celeba.draw import CelebAParameters, draw
 from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
-from crayon_bench_plugins.datasets.celeba.listing import Listing, lines_of, read_listing
+from crayon_bench_plugins.datasets.celeba.listing import Listing, read_listing
 from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, GROUPS, HEIGHT, IMAGES, PARTITION, WIDTH
 
 _STANDIN = "drawn faces, 1st edition"
@@ -60,22 +58,11 @@ class CelebA(Dataset):
     parameters: CelebAParameters
 
     @classmethod
-    def protocols(cls) -> Traversable:
-        """Return the folder of built-in protocols."""
-        return package_files("crayon_bench_plugins") / "protocols" / cls.name
-
-    @classmethod
     def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
-        """Look for the images, as a folder or the official zip, and the two text files."""
-        reports = [] if source is Source.STANDIN else inspect(cls, root)
+        """Look for the images, as a folder or the official zip, and the two text files, official or CSV."""
+        reports = files_of(cls, root, source)
         if not reports:
-            if source is Source.REAL:
-                looked = ", ".join(str(root / folder) for folder in cls.folders)
-                raise UserError(
-                    f"no CelebA files found (looked in {looked} for {', '.join(file.packed for file in cls.files)})",
-                    "crayon-bench data prepare celeba, data import celeba FOLDER, or --data-root DIR",
-                )
-            return Found(Source.STANDIN, hashlib.sha256(_STANDIN.encode()).hexdigest(), _STANDIN)
+            return standin_of(cls, root, source, _STANDIN)
         paths = {report.file.name: report.path for report in reports}
         listing, tree = _check(paths)
         notes = unverified(cls, reports, strict=strict)
@@ -83,7 +70,7 @@ class CelebA(Dataset):
         images = digest_of(tree.members, listing.names)
         texts = "".join(report.sha256 for report in reports if not report.file.tree)
         content = hashlib.sha256((images + texts).encode()).hexdigest()
-        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
+        return Found(Source.REAL, content, str(reports[0].folder), not notes, notes, paths)
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path]) -> None:
@@ -93,8 +80,8 @@ class CelebA(Dataset):
     @classmethod
     def doubts(cls, files: Mapping[str, Path]) -> list[str]:
         """Images of another size than the published ones."""
-        first = next(line for line in islice(lines_of(files[ATTRIBUTES.name]), 2, None) if line.strip()).split()[0]
-        width, height = _size_of(open_tree(files[IMAGES.name], IMAGES.name), first)
+        first = read_listing(files).names[0]
+        width, height = _size_of(open_tree(files[IMAGES.name], *IMAGES.folders), first)
         if (width, height) == (WIDTH, HEIGHT):
             return []
         return [f"the images are {width}×{height} pixels, the published ones {WIDTH}×{HEIGHT}"]
@@ -106,7 +93,7 @@ class CelebA(Dataset):
         listing = read_listing(found.files)
         parts = draw(listing, self.parameters, found.where)
         path, size = found.files[IMAGES.name], self.parameters.size
-        tree = open_tree(path, IMAGES.name)
+        tree = open_tree(path, *IMAGES.folders)
         height, width = resized(_size_of(tree, listing.names[0]), size)
         names = [listing.names[i] for part in parts for i in part]
         position = {name: i for i, name in enumerate(names)}
@@ -171,12 +158,16 @@ def resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
 def _check(files: Mapping[str, Path]) -> tuple[Listing, Tree]:
     listing = read_listing(files)
     path = files[IMAGES.name]
-    tree = open_tree(path, IMAGES.name)
+    tree = open_tree(path, *IMAGES.folders)
     missing = tree.missing(listing.names)
     if missing:
         more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
-        what = f"{path}: {missing[0]}{more} missing, which {ATTRIBUTES.name} lists"
-        raise UserError(what, f"fetch the images again, or take the lines of missing ones out of {ATTRIBUTES.name}")
+        attributes = files[ATTRIBUTES.name].name
+        what = f"{path}: {missing[0]}{more} missing, which {attributes} lists"
+        hint = f"fetch the images again, or take the lines of missing ones out of {attributes}"
+        if nested := tree.nested(missing[0]):
+            hint = f"it lies in {nested} there: move the images from that folder to {IMAGES.name} itself"
+        raise UserError(what, hint)
     width, height = _size_of(tree, listing.names[0])
     if abs(width / height / (WIDTH / HEIGHT) - 1) > 0.02:
         raise UserError(

@@ -34,6 +34,7 @@ ATTRIBUTES = DataFile(
     (_DRIVE + "0B7EVK8r0v71pblRyaVFSWGxPY0U", _UCSD + "list_attr_celeba.txt"),
     packed_md5="75e246fa4810816ffd6ee81facbd244c",
     origin=_ORIGIN,
+    also=("list_attr_celeba.csv",),  # of Kaggle
 )
 PARTITION = DataFile(
     "list_eval_partition.txt",
@@ -44,4 +45,5 @@ PARTITION = DataFile(
     (_DRIVE + "0B7EVK8r0v71pY0NSMzRuSXJEVkk", _UCSD + "list_eval_partition.txt"),
     packed_md5="d32c9cbf5e040fd4025c592c306e6668",
     origin=_ORIGIN,
+    also=("list_eval_partition.csv",),
 )

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,16 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Source, Split, UserError
-from crayon_bench.data.image_cache import Look, decoded
+from crayon_bench.data.image_cache import Look, decoded, open_mask
 from crayon_bench.data.pixels import depth_of
 from crayon_bench.errors import one_line
 from crayon_bench_plugins.datasets.folder.boxes import box_notes, check_boxes
 from crayon_bench_plugins.datasets.folder.evidence import FolderEvidence, unable_to_answer
-from crayon_bench_plugins.datasets.folder.files import checksums
+from crayon_bench_plugins.datasets.folder.files import broken_files, checksums, failing, missing_files, opened
 from crayon_bench_plugins.datasets.folder.looks import looks_of, shades_of
-from crayon_bench_plugins.datasets.folder.metadata import LIST, SPLITS, Row, class_names, group_names, read_metadata
+from crayon_bench_plugins.datasets.folder.metadata import (
+    SPLITS,
+    Row,
+    attributes_of,
+    class_names,
+    group_names,
+    read_metadata,
+)
 from crayon_bench_plugins.datasets.folder.notes import depth_notes, mask_notes, turned_notes, warn_of_dark
 from crayon_bench_plugins.datasets.folder.pixels import FolderParameters, box_of, boxes_from, image_of, mask_of
+from crayon_bench_plugins.datasets.folder.sheet import LIST
 
 NO_GROUPS = f"{LIST} has no attributes, and without them there are no groups"
 
@@ -61,16 +66,12 @@ class Folder(Dataset):
     parameters: FolderParameters
 
     @classmethod
-    def protocols(cls) -> Traversable:
-        """Return the folder of built-in protocols."""
-        return package_files("crayon_bench_plugins") / "protocols" / cls.name
-
-    @classmethod
     def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
         """Read metadata.csv in *root*, and the checksums of the files that it names."""
         if source is Source.STANDIN:
             raise UserError("dataset 'folder' has no stand-in", "leave --source out")
-        rows = read_metadata(root)
+        metadata = read_metadata(root)
+        rows = metadata.rows
         sums = checksums(root, rows)
         content = [[row.path, row.label, row.split, row.attribute, row.mask, row.box] for row in rows]
         digest = hashlib.sha256(json.dumps([content, list(sums.values())]).encode()).hexdigest()
@@ -81,14 +82,15 @@ class Folder(Dataset):
             notes=tuple(_notes(rows, sums)),
             files={LIST: root / LIST},
             unable=unable_to_answer(rows),
-            title=f"folder {one_line(root.resolve().name, 60)}",
+            title=f"folder {_called(root)}",
             class_names=class_names(rows),
+            remarks=(metadata.skipped,) if metadata.skipped else (),
         )
 
     def notes(self, found: Found) -> tuple[str, ...]:
         """Say also what was made of the files: what was turned, how deep they are, what is grey in masks."""
         root = found.files[LIST].parent
-        rows = read_metadata(root)
+        rows = read_metadata(root).rows
         sums = checksums(root, rows)
         looks = looks_of(root, rows, sums)
         sized = self._with_depth(looks)
@@ -103,7 +105,7 @@ class Folder(Dataset):
     def load(self, found: Found) -> LoadedData:
         """Decode images, masks and boxes, once."""
         root = found.files[LIST].parent
-        rows = read_metadata(root)
+        rows = read_metadata(root).rows
         sums = checksums(root, rows)
         looks = looks_of(root, rows, sums)
         own = type(self)(self._with_depth(looks))
@@ -111,26 +113,54 @@ class Folder(Dataset):
         if not self.parameters.validation:
             validation = []
         classes, groups = class_names(rows), group_names(rows)
-        attributes = sorted({row.attribute for row in rows})
+        attributes = attributes_of(rows)
         size = self.parameters.size
         images = own._decoded("images", root, sums, [*train, *test, *validation], (3, size, size), image_of)
         warn_of_dark(root, images)
 
         def part(part_rows: Sequence[Row], start: int) -> Split:
             labels = np.array([classes.index(row.label) for row in part_rows], dtype=np.int64)
-            places = np.array([attributes.index(row.attribute) for row in part_rows], dtype=np.int64)
-            numbers = labels * len(attributes) + places if groups else np.zeros_like(labels)
+            numbers = np.zeros_like(labels)
+            if groups:
+                places = [attributes.index(row.attribute) if row.attribute else -1 for row in part_rows]
+                numbers = np.where(np.array(places) < 0, -1, labels * len(attributes) + np.array(places))
             return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
 
+        evidence = own._evidence(root, sums, looks, train)
         return LoadedData(
             train=part(train, 0),
             test=part(test, len(train)),
             validation=part(validation, len(train) + len(test)) if validation else None,
             class_names=classes,
             group_names=groups,
-            evidence=own._evidence(root, sums, looks, train),
+            evidence=evidence,
             no_groups="" if groups else NO_GROUPS,
+            notes=tuple(evidence.notes()),
         )
+
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Read every file as :meth:`load` does, and go on after the first that fails."""
+        rows = read_metadata(root).rows
+        train = [row for row in rows if row.split == "train"]
+        masked, boxed = all(row.mask for row in train), all(row.box for row in train)
+        there = [row for row in rows if not missing_files(root, [row])]
+        sized = self._with_depth(looks_of(root, there, checksums(root, there)))
+
+        def read(row: Row) -> list[tuple[str, UserError]]:
+            own = sized, root, row
+            wrong = failing(row.path, partial(image_of, *own))
+            if masked and row.split == "train":  # alone, if there is no image to compare it with
+                fits = (
+                    partial(opened, root, row, row.mask, partial(open_mask, turned=sized.turned))
+                    if wrong
+                    else partial(mask_of, *own)
+                )
+                wrong += failing(row.mask, fits)
+            if boxed and row.split == "train" and not wrong:
+                wrong += failing(row.path, partial(box_of, *own))
+            return wrong
+
+        return broken_files(root, rows, read)
 
     def _with_depth(self, looks: Mapping[str, Look]) -> FolderParameters:
         """Return the parameters with the depth that is found, if none is given and images need one."""
@@ -153,7 +183,6 @@ class Folder(Dataset):
         masks = boxes = None
         if all(row.mask for row in rows):
             masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
-            _warn(root, "masks", int(masks.all(axis=(1, 2)).sum()))
         if all(row.box for row in rows):
             self._boxes_fit(root, rows, looks)
             kept = self._decoded("boxes", root, sums, rows, (1, 4, 4), box_of)
@@ -187,6 +216,13 @@ class Folder(Dataset):
         )
 
 
+def _called(root: Path) -> str:
+    """Return the ends of a folder's path: many a folder is called images."""
+    whole = root.resolve()
+    names = [whole.parent.name, whole.name]
+    return "/".join(one_line(name, 60) for name in names if name) or "/"
+
+
 def _notes(rows: Sequence[Row], sums: Mapping[str, str]) -> Iterator[str]:
     names = group_names(rows)
     if not names:
@@ -198,9 +234,3 @@ def _notes(rows: Sequence[Row], sums: Mapping[str, str]) -> Iterator[str]:
     learned = {sums[row.path] for row in rows if row.split == "train"}
     if leaked := [row for row in rows if row.split == "test" and sums[row.path] in learned]:
         yield f"{len(leaked):,} of the test images are training images too, such as {leaked[0].path}"
-
-
-def _warn(root: Path, what: str, number: int) -> None:
-    if number:
-        text = f"Warning: {root}: {number:,} {what} of training images tell nothing; the whole image counts as relevant"
-        print(text, file=sys.stderr)

@@ -1,13 +1,14 @@
 """What metadata.csv says about where the truth lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench import Evidence, FeedbackKind
-from crayon_bench.data.masks import tight_boxes
-from crayon_bench_plugins.datasets.folder.metadata import LIST, Row, group_names
+from crayon_bench.data.masks import silent_masks, tight_boxes
+from crayon_bench_plugins.datasets.folder.metadata import Row, group_names
+from crayon_bench_plugins.datasets.folder.sheet import LIST
 
 
 class FolderEvidence(Evidence):
@@ -15,6 +16,11 @@ class FolderEvidence(Evidence):
 
     def __init__(self, masks: NDArray[np.uint8] | None, boxes: NDArray[np.int64] | None, size: int) -> None:
         self._masks, self._boxes, self._size = masks, boxes, size
+
+    def notes(self) -> Iterator[str]:
+        """Yield what stands under every table: of how many images the masks tell nothing."""
+        if self._masks is not None and (silent := int(self._masks.all(axis=(1, 2)).sum())):
+            yield silent_masks(silent, len(self._masks))
 
     def has(self, what: str) -> bool:
         """Return whether there are masks; inside of boxes is relevant too, but outside of them is not irrelevant."""
@@ -53,7 +59,8 @@ def unable_to_answer(rows: Sequence[Row]) -> dict[FeedbackKind, str]:
     train = [row for row in rows if row.split == "train"]
     no_masks = _lacking("masks", sum(bool(row.mask) for row in train), len(train))
     no_boxes = _lacking("boxes", sum(row.box is not None for row in train), len(train))
-    unable = {FeedbackKind.GROUP: "" if group_names(rows) else f"{LIST} has no attributes"}
+    no_groups = _lacking("attributes", sum(bool(row.attribute) for row in train), len(train))
+    unable = {FeedbackKind.GROUP: no_groups if group_names(rows) else f"{LIST} has no attributes"}
     unable |= dict.fromkeys((FeedbackKind.RELEVANT_MASK, FeedbackKind.IRRELEVANT_MASK), no_masks)
     if no_masks:
         neither = f"{no_masks} and no boxes" if no_masks.endswith("no masks") and "has no" in no_boxes else no_masks
@@ -65,4 +72,6 @@ def unable_to_answer(rows: Sequence[Row]) -> dict[FeedbackKind, str]:
 def _lacking(what: str, there: int, wanted: int) -> str:
     if there == wanted:
         return ""
-    return f"{LIST} has {what} for {there:,} of {wanted:,} training images" if there else f"{LIST} has no {what}"
+    if there:
+        return f"{LIST} has {what} for {there:,} of {wanted:,} training images"
+    return f"{LIST} has no {what}" + (" of training images" if what == "attributes" else "")

@@ -13,8 +13,9 @@ from crayon_bench import UserError
 from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench.data.roots import cache_root
 from crayon_bench.store.atomic import read_json, write_file
-from crayon_bench_plugins.datasets.folder.metadata import LIST, Row, place_of
+from crayon_bench_plugins.datasets.folder.metadata import Row, place_of
 from crayon_bench_plugins.datasets.folder.reading import read_bounded
+from crayon_bench_plugins.datasets.folder.sheet import LIST
 
 MEND = f"replace it, or take its line out of {LIST}"
 
@@ -25,14 +26,14 @@ def checksums(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     They are kept in the cache folder, and hold until a file's size or time of modification changes. Raises UserError
     with its line for a file that is not there.
     """
-    lines: dict[str, Row] = {}
-    for row in rows:
-        for name in (row.path, row.mask):
-            if name:
-                lines.setdefault(name, row)
+    lines = _named(rows)
     kept_in = cache_root() / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}.json"
     known = _kept(kept_in)
-    signatures = _signatures(root, lines)
+    signatures, problems = _signatures(root, lines)
+    if problems:
+        first = problems[0][1]
+        more = f" (and {len(problems) - 1:,} more; data verify lists them)" if len(problems) > 1 else ""
+        raise UserError(first.message + more, first.hint)
     stale = [name for name, signature in signatures.items() if known.get(name, [])[:2] != signature]
 
     def make(name: str) -> str:
@@ -52,8 +53,50 @@ def checksums(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {name: known[name][2] for name in lines}
 
 
-def _signatures(root: Path, lines: Mapping[str, Row]) -> dict[str, list[int]]:
-    signatures, problem, missing = {}, None, 0
+def broken_files(
+    root: Path, rows: Sequence[Row], read: Callable[[Row], Sequence[tuple[str, UserError]]]
+) -> list[tuple[str, UserError]]:
+    """Return the names of files that are not there, and what *read* says of the other rows, in the rows' order."""
+
+    def one(row: Row) -> Sequence[tuple[str, UserError]]:
+        return missing_files(root, [row]) or read(row)
+
+    with Preparing(f"{root.name}: reading", len(rows)) as progress, closing(in_threads(one, rows)) as results:
+        found: dict[str, tuple[str, UserError]] = {}
+        for problems in results:
+            found |= {str(error): (name, error) for name, error in problems if str(error) not in found}
+            progress.step()
+    return list(found.values())
+
+
+def missing_files(root: Path, rows: Sequence[Row]) -> list[tuple[str, UserError]]:
+    """Return the files of these *rows* that are not there."""
+    return _signatures(root, _named(rows))[1]
+
+
+def failing(name: str, reader: Callable[[], object]) -> list[tuple[str, UserError]]:
+    """Return what *reader* raises, with the *name* of its file; nothing if it can read it."""
+    try:
+        reader()
+    except UserError as error:
+        return [(name, error)]
+    return []
+
+
+def _named(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return each file with the first row that names it."""
+    lines: dict[str, Row] = {}
+    for row in rows:
+        for name in (row.path, row.mask):
+            if name:
+                lines.setdefault(name, row)
+    return lines
+
+
+def _signatures(root: Path, lines: Mapping[str, Row]) -> tuple[dict[str, list[int]], list[tuple[str, UserError]]]:
+    """Return what changes when a file does, by name; and those that are not there."""
+    signatures: dict[str, list[int]] = {}
+    problems: list[tuple[str, UserError]] = []
     for name, row in lines.items():
         try:
             info = (root / name).stat()
@@ -61,17 +104,14 @@ def _signatures(root: Path, lines: Mapping[str, Row]) -> dict[str, list[int]]:
                 raise FileNotFoundError(2, "not a file")
             signatures[name] = [info.st_size, info.st_mtime_ns]
         except (OSError, ValueError) as error:
-            missing += 1
-            problem = problem or (row, name, error)
-    if problem:
-        raise _missing(root, *problem, f" (and {missing - 1:,} more)" if missing > 1 else "")
-    return signatures
+            problems.append((name, _missing(root, row, name, error)))
+    return signatures, problems
 
 
-def _missing(root: Path, row: Row, name: str, error: Exception, more: str = "") -> UserError:
+def _missing(root: Path, row: Row, name: str, error: Exception) -> UserError:
     why = "there is no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or error
     column = "path" if name == row.path else "mask"
-    return UserError(f"{place_of(root, row)}: {column} {name}: {why}{more}", "paths are written from the folder itself")
+    return UserError(f"{place_of(root, row)}: {column} {name}: {why}", "paths are written from the folder itself")
 
 
 def _kept(file: Path) -> dict[str, list[Any]]:

@@ -1,28 +1,28 @@
 """``metadata.csv``: which images there are, and what is said of each."""
 
-import csv
-import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crayon_bench import UserError
 from crayon_bench.errors import did_you_mean
 from crayon_bench.texts import in_order
-from crayon_bench_plugins.datasets.folder.reading import read_bounded
+from crayon_bench_plugins.datasets.folder.sheet import LIST, NAMES, OPTIONAL, REQUIRED, Sheet, read_sheet
 
-LIST = "metadata.csv"
 SPLITS = ("train", "val", "test")
-REQUIRED = ("path", "label", "split")
-OPTIONAL = ("attribute", "mask", "box")
+UNKNOWN = "unknown"
+"""As good as an empty cell, of an attribute."""
 MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of metadata.csv. line: where it stands in the file, from 1. box: its numbers, see ``boxes.py``."""
+    """A row of metadata.csv. line: where it stands in the file, from 1. box: its numbers, see ``boxes.py``.
+
+    attribute: ``""`` where it is not known.
+    """
 
     line: int
     path: str
@@ -43,70 +43,72 @@ def class_names(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(in_order(row.label for row in rows))
 
 
+def attributes_of(rows: Sequence[Row]) -> list[str]:
+    """Return the sorted attributes that are known; none if there are no groups."""
+    return sorted({row.attribute for row in rows} - {""})
+
+
 def group_names(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the names of the groups, label by label; none if there are no attributes."""
-    attributes = sorted({row.attribute for row in rows})
-    if attributes == [""]:
-        return ()
-    return tuple(f"{label}, {attribute}" for label in class_names(rows) for attribute in attributes)
+    return tuple(f"{label}, {attribute}" for label in class_names(rows) for attribute in attributes_of(rows))
 
 
-def read_metadata(root: Path) -> list[Row]:
+@dataclass(frozen=True)
+class Metadata:
+    """What metadata.csv says. skipped: what was passed over, in words; ``""`` if nothing was."""
+
+    rows: list[Row]
+    skipped: str
+
+
+def read_metadata(root: Path) -> Metadata:
     """Return the rows of metadata.csv, in their order. Raises UserError naming the line that is wrong."""
     file = root / LIST
-    try:
-        content = read_bounded(file)
-    except FileNotFoundError:
-        hint = f"its columns: {', '.join(REQUIRED)}; optional: {', '.join(OPTIONAL)}"
-        raise UserError(f"{root}: there is no {LIST} in it", hint) from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{file}, line {line}: not UTF-8 text", "save it as CSV in UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    sheet = read_sheet(file)
+    columns = _columns(file, sheet)
     rows: list[Row] = []
     lines: dict[str, int] = {}
-    try:
-        columns = _columns(file, reader.fieldnames or [])
-        for record in reader:
-            row = _row(f"{file}, line {reader.line_num}", reader.line_num, record, columns)
-            if row.path in lines:
-                raise UserError(
-                    f"{file}, line {row.line}: path {row.path} is in line {lines[row.path]} already",
-                    "an image may have one row",
-                )
-            lines[row.path] = row.line
-            rows.append(row)
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: {error}", "save it as CSV, with commas and quotes") from None
+    comments = 0
+    for line, cells in sheet.records():
+        where = f"{file}, line {line}"
+        if cells[0].startswith("#"):
+            if os.path.isfile(root / _cell(cells, columns["path"])):  # noqa: PTH113 - whatever is written there
+                hint = "take it out; for an image whose name begins with #, write ./#…"
+                raise UserError(f"{where}: it begins with # as a comment does, and names an image that is there", hint)
+            comments += 1
+            continue
+        if len(cells) < len(REQUIRED) and len(columns) > len(cells):
+            what = "one cell" if len(cells) == 1 else f"{len(cells)} cells"
+            hint = f"the first line separates columns by {NAMES[sheet.separator]}"
+            raise UserError(f"{where}: {what} for {len(sheet.header)} columns", hint)
+        row = _row(where, line, cells, columns, len(sheet.header))
+        if row.path in lines:
+            hint = "an image may have one row"
+            raise UserError(f"{where}: path {row.path} is in line {lines[row.path]} already", hint)
+        lines[row.path] = line
+        rows.append(row)
     _check(file, rows)
-    return rows
+    return Metadata(rows, sheet.skipped(comments))
 
 
-def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
-    """Return the header's own spelling of the columns that are looked at."""
-    columns: dict[str, str] = {}
-    for name in header:
-        known = name.strip().lower()
+def _columns(file: Path, sheet: Sheet) -> dict[str, int]:
+    """Return where the columns are that are looked at."""
+    columns: dict[str, int] = {}
+    where = f"{file}, line {sheet.line}"
+    for place, known in enumerate(name.strip().lower() for name in sheet.header):
         if known in columns and known in (*REQUIRED, *OPTIONAL):
-            raise UserError(f"{file}, line 1: the column {known} is there twice", "leave one out")
-        columns[known] = name
+            raise UserError(f"{where}: the column {known} is there twice", "leave one out")
+        columns[known] = place
     for name in REQUIRED:
         if name not in columns:
-            separated = len(header) == 1 and re.search(r"[;\t|]", header[0])
-            hint = "separate columns by commas" if separated else f"expected: {', '.join(REQUIRED)}"
-            raise UserError(f"{file}, line 1: the column {name} is missing", hint)
+            raise UserError(f"{where}: the column {name} is missing", f"expected: {', '.join(REQUIRED)}")
     return columns
 
 
-def _row(where: str, line: int, record: Mapping[str | None, Any], columns: Mapping[str, str]) -> Row:
-    if None in record:
+def _row(where: str, line: int, record: Sequence[str], columns: Mapping[str, int], width: int) -> Row:
+    if any(record[width:]):
         raise UserError(f"{where}: it has more cells than the first line", "put quotes round a text with a comma")
-    cells = dict.fromkeys((*REQUIRED, *OPTIONAL), "")
-    cells |= {name: (record[column] or "").strip() for name, column in columns.items() if name in cells}
+    cells = {name: _cell(record, columns.get(name, width)) for name in (*REQUIRED, *OPTIONAL)}
     for name in REQUIRED:
         if not cells[name]:
             raise UserError(f"{where}: {name} is empty", "every image needs one")
@@ -117,8 +119,17 @@ def _row(where: str, line: int, record: Mapping[str | None, Any], columns: Mappi
     for name in ("label", "attribute"):
         if len(cells[name]) > 100 or not (cells[name].isprintable() or not cells[name]):
             raise UserError(f"{where}: {name} is {_quoted(cells[name])}", "expected at most 100 plain characters")
+    if cells["attribute"].lower() == UNKNOWN:
+        if cells["split"] == "test":
+            hint = "the groups of test images must be known; for a group of its own, write another word"
+            raise UserError(f"{where}: attribute is '{UNKNOWN}'", hint)
+        cells["attribute"] = ""
     path, mask = (_inside(where, name, cells[name]) for name in ("path", "mask"))
     return Row(line, path, cells["label"], cells["split"], cells["attribute"], mask, _box(where, cells["box"]))
+
+
+def _cell(record: Sequence[str], place: int) -> str:
+    return record[place] if place < len(record) else ""
 
 
 def _inside(where: str, column: str, name: str) -> str:
@@ -163,12 +174,21 @@ def _check(file: Path, rows: Sequence[Row]) -> None:
         raise UserError(f"{file}: all training images have the label {_quoted(rows[0].label)}", "two are needed")
     if len(learned) > MOST_CLASSES:
         raise UserError(f"{file}: {len(learned):,} labels", f"at most {MOST_CLASSES:,}; is it the right column?")
-    if 0 < sum(bool(row.attribute) for row in rows) < len(rows):
-        line = next(row.line for row in rows if not row.attribute)
-        hint = "give every image one, or leave the column out"
-        raise UserError(f"{file}, line {line}: attribute is empty, and other images have one", hint)
+    if attributes_of(rows):
+        _check_attributes(file, rows)
     names = group_names(rows)
     if len(names) > 10 * MOST_CLASSES:
         raise UserError(f"{file}: {len(names):,} groups of label and attribute", "is attribute the right column?")
     if len(set(names)) < len(names):
         raise UserError(f"{file}: two groups of label and attribute have one name", "take commas out of them")
+
+
+def _check_attributes(file: Path, rows: Sequence[Row]) -> None:
+    """Raise UserError if a group is not known where it is needed: of test images, and of some validation images."""
+    for split in ("test", "val"):
+        mine = [row for row in rows if row.split == split]
+        lacking = [row for row in mine if not row.attribute]
+        if lacking and (split == "test" or len(lacking) < len(mine)):
+            others = "other images have one" if split == "test" else "other images of the split val have one"
+            hint = "give every image one, or leave the column out; training images alone may lack theirs"
+            raise UserError(f"{file}, line {lacking[0].line}: attribute is empty, and {others}", hint)

@@ -153,5 +153,7 @@ def boxes_from(kept: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def _frame(parameters: FolderParameters, root: Path, row: Row, size: tuple[int, int]) -> tuple[int, int, int, int]:
     if max(size) > LONGEST_SIDE or (parameters.fit == "crop" and max(size) > 50 * min(size)):
-        raise UserError(f"{place_of(root, row)}: {row.path} has {size[0]}×{size[1]} pixels, which is too long", MEND)
+        limit = f"a side may have {LONGEST_SIDE:,}" if max(size) > LONGEST_SIDE else 'for fit = "crop", 50 to 1 at most'
+        where = f"{place_of(root, row)}: {row.path}"
+        raise UserError(f"{where} has {size[0]}×{size[1]} pixels, which is too long: {limit}", MEND)
     return parameters.frame(*size)

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -26,8 +24,9 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import inspect, unverified
+from crayon_bench.data.files import files_of, standin_of, unverified
 from crayon_bench.data.image_cache import decoded, open_mask, open_picture
+from crayon_bench.data.masks import silent_masks
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
@@ -95,23 +94,11 @@ class Waterbirds(Dataset):
     parameters: WaterbirdsParameters
 
     @classmethod
-    def protocols(cls) -> Traversable:
-        """Return the folder of built-in protocols."""
-        return package_files("crayon_bench_plugins") / "protocols" / cls.name
-
-    @classmethod
     def find(cls, root: Path, source: Source, *, strict: bool) -> Found:
         """Look for the published set and for CUB's segmentations, each as a folder or an archive."""
-        reports = [] if source is Source.STANDIN else inspect(cls, root)
+        reports = files_of(cls, root, source)
         if not reports:
-            if source is Source.REAL:
-                looked = ", ".join(str(root / folder) for folder in cls.folders)
-                raise UserError(
-                    f"no Waterbirds files found (looked in {looked} for {PICTURES.packed} and {SEGMENTATIONS.packed},"
-                    " or folders of these names)",
-                    "crayon-bench data prepare waterbirds, data import waterbirds FOLDER, or --data-root DIR",
-                )
-            return Found(Source.STANDIN, hashlib.sha256(_STANDIN.encode()).hexdigest(), _STANDIN)
+            return standin_of(cls, root, source, _STANDIN)
         paths = {report.file.name: report.path for report in reports}
         pictures, masks, rows = _check(paths)
         notes = unverified(cls, reports, strict=strict)
@@ -121,7 +108,7 @@ class Waterbirds(Dataset):
             digest_of(masks.members, [row.mask for row in rows]),
         )
         content = hashlib.sha256("".join(parts).encode()).hexdigest()
-        return Found(Source.REAL, content, str(reports[0].path.parent), not notes, notes, paths)
+        return Found(Source.REAL, content, str(reports[0].folder), not notes, notes, paths)
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path]) -> None:
@@ -131,7 +118,7 @@ class Waterbirds(Dataset):
     @classmethod
     def check_file(cls, file: DataFile, path: Path) -> None:
         """Check that a fetched archive has the published numbers of images: no checksum of it is published."""
-        pictures = open_tree(path, file.name)
+        pictures = open_tree(path, *file.folders)
         rows = read_metadata(pictures)
         if differing := differing_sizes(rows):
             raise UserError(f"{path}: not the published set: {differing}")
@@ -141,7 +128,7 @@ class Waterbirds(Dataset):
     @classmethod
     def doubts(cls, files: Mapping[str, Path]) -> list[str]:
         """Groups of other sizes than published, or a set of the user's own making."""
-        pictures = open_tree(files[PICTURES.name], PICTURES.name)
+        pictures = open_tree(files[PICTURES.name], *PICTURES.folders)
         if BUILD_NOTE in pictures.members:
             try:
                 seed = json.loads(pictures.read(BUILD_NOTE))["seed"]
@@ -170,12 +157,7 @@ class Waterbirds(Dataset):
             validation = []
         images = self._images(pictures, [*train, *test, *validation])
         masks = self._masks(segmentations, train)
-        if blank := int(masks.all(axis=(1, 2, 3)).sum()):
-            print(
-                f"Warning: {segmentations.path}: {blank} segmentations of training images show no bird; the whole image"
-                " counts as relevant",
-                file=sys.stderr,
-            )
+        blank = int(masks.all(axis=(1, 2, 3)).sum())
 
         def part(part_rows: Sequence[Row], start: int) -> Split:
             groups = np.array([row.group for row in part_rows], dtype=np.int64)
@@ -189,6 +171,7 @@ class Waterbirds(Dataset):
             class_names=("landbird", "waterbird"),
             group_names=GROUPS,
             evidence=BirdEvidence(masks),
+            notes=(silent_masks(blank, len(masks)),) if blank else (),
         )
 
     def _standin(self) -> LoadedData:
@@ -254,15 +237,15 @@ class Waterbirds(Dataset):
 
 
 def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
-    pictures = open_tree(files[PICTURES.name], PICTURES.name)
-    masks = open_tree(files[SEGMENTATIONS.name], SEGMENTATIONS.name)
+    pictures = open_tree(files[PICTURES.name], *PICTURES.folders)
+    masks = open_tree(files[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
     rows = read_metadata(pictures)
     for tree, names in ((pictures, [row.filename for row in rows]), (masks, [row.mask for row in rows])):
         if missing := set(tree.missing(names)):
             name, row = next((name, row) for name, row in zip(names, rows, strict=True) if name in missing)
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            raise UserError(
-                f"{tree.path}: {name}{more} is missing, of metadata.csv line {row.line}",
-                f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again",
-            )
+            hint = f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again"
+            if nested := tree.nested(name):
+                hint = f"it lies in {nested} there: move what is in that folder up to {tree.path.name} itself"
+            raise UserError(f"{tree.path}: {name}{more} is missing, of metadata.csv line {row.line}", hint)
     return pictures, masks, rows

@@ -38,7 +38,10 @@ def read_metadata(tree: Tree) -> list[Row]:
     """Return the rows of ``metadata.csv``, in their order. Raises UserError naming the line that is wrong."""
     where = f"{tree.path}: metadata.csv"
     if "metadata.csv" not in tree.members:
-        raise UserError(f"{where} is missing", f"get the published set from {PICTURES.origin}, or build one")
+        hint = f"get the published set from {PICTURES.origin}, or build one"
+        if nested := tree.nested("metadata.csv"):
+            hint = f"it lies in {nested} there: move what is in that folder up to {tree.path.name} itself"
+        raise UserError(f"{where} is missing", hint)
     try:
         text = tree.read("metadata.csv").decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -24,6 +24,7 @@ PICTURES = DataFile(
     ("https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz",),
     tree=True,
     origin="github.com/kohpangwei/group_DRO",
+    also=("waterbirds_v1.0", "waterbirds_v1.0.tar.gz"),  # of WILDS
 )
 SEGMENTATIONS = DataFile(
     "segmentations",
