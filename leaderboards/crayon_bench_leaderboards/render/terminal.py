@@ -68,8 +68,8 @@ def _draw(console: Any, table: Table, explain: bool = True) -> None:
 
 _LINES = 5
 _GRAVE = (
-    *("UNVERIFIED", "WARNING: ", "failed for seed", "★ best", "#FB: answers", "Not run, of", ": warning: "),
-    *("not run for seed", "] no ", "does not apply", "arithmetic", "changed by --set", "Left out"),
+    *("UNVERIFIED", "WARNING: ", "arithmetic", "failed for seed", "★ best", "#FB: answers", "Not run, of", ": warning: "),
+    *("not run for seed", "] no ", "does not apply", "changed by --set", "Left out"),
     *("STAND-IN", "Mean ± ", "One seed, "),  # the title says these too
 )
 """Words of lines below a table, those first that nobody should miss."""
