@@ -1,5 +1,6 @@
 """Standard output and standard error that are full, closed, gone or of another encoding."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from conftest import TINY, serial
+from crayon_bench.store.store import Store
+from test_check import fill
 
 RUN = ["run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "2", *TINY]
 
@@ -73,6 +76,74 @@ def test_an_output_of_another_encoding(store, encoding):
 def test_a_reader_of_the_progress_that_goes_away_does_not_end_the_sweep():
     shell(f"CB {' '.join(serial(RUN))} 2>&1 | head -1")
     assert len(list(Path("crayon-runs/runs").glob("*/record.json"))) == 4
+
+
+def piped(command: str, reader: str, **env: str) -> tuple[int, str]:
+    """The exit code of a command whose reader goes away, and what it said on standard error."""
+    done = shell(f"CB {command} | {reader}; exit ${{PIPESTATUS[0]}}", **env)
+    return done.returncode, done.stderr
+
+
+GONE = ["leaderboard", "runs list", "plugins list"]
+GONE_TOO = [
+    "leaderboard --format csv", "leaderboard --statistics", "runs list --format json", "runs show decoymnist.original.s0",
+    "runs show decoymnist.original.s0 --log", "runs diff decoymnist.original.s0 decoymnist.original.s1", "runs prune",
+    "data list", "data where", "data where decoymnist", "plugins info rrr", "plugins check sample_accuracy", "--version",
+    "--version --verbose", "--help", "run --help", " ".join(serial(RUN)), f"{' '.join(serial(RUN))} --dry-run",
+    "oracle stats --dataset decoymnist --source standin --set original.epochs=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [*GONE, *(pytest.param(one, marks=pytest.mark.slow) for one in GONE_TOO)])
+def test_a_reader_that_goes_away_is_no_failure(store, command):
+    code, said = piped(command, "head -0")
+    assert code == 0, said
+    assert "Error" not in said
+    assert "Traceback" not in said
+
+
+def test_the_first_line_is_read_and_the_rest_dropped(store):
+    done = shell("CB leaderboard | grep -q Train; echo ${PIPESTATUS[*]}; CB runs list | head -1", PYTHONUNBUFFERED="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 0\nkey")
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"), [("holds", 0), ("regressed", 1), ("not measured", 2), ("nothing to compare", 3)]
+)
+def test_a_verdict_has_its_own_exit_code_whoever_reads_it(cli, case, expected):
+    parameters = {"lambda": 7} if case == "nothing to compare" else None
+    fill("now", 0.5 if case == "regressed" else 0.8, parameters=parameters)
+    fill("then", 0.8)
+    if case == "not measured":
+        fill("then", 0.8, method="energy")
+    arguments = ["check", "--store", "now", "--baseline", "then"]
+    assert cli(*arguments).code == expected
+    code, said = piped(" ".join(arguments), "head -0")
+    assert code == expected, said
+    assert "Error" not in said
+
+
+def test_an_error_that_is_not_the_outputs_is_not_blamed_on_it(cli, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Store, "open", fail)
+    result = cli("runs", "list")
+    assert result.code == 2
+    assert "standard output" not in result.err
+    assert "Error: OSError in test_streams.py, line " in result.err
+    assert "Input/output error" in result.err
+
+
+def test_a_pipe_to_a_process_that_has_gone_is_an_error(cli, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(Store, "open", fail)
+    result = cli("runs", "list")
+    assert result.code == 2
+    assert "Error: BrokenPipeError in test_streams.py, line " in result.err
 
 
 def test_no_verb_shows_the_help(cli):

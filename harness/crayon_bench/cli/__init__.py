@@ -1,24 +1,22 @@
 """The command line. One file per verb; a verb's file is imported when it is used."""
 
 import contextlib
-import io
-import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import click
 
 from crayon_bench._version import __version__
+from crayon_bench.cli.streams import output_is_lost, prepare_streams
 from crayon_bench.commands import LazyGroup
 from crayon_bench.errors import UserError, one_line
 from crayon_bench.plugins.hooks import hook_failures
 from crayon_bench.plugins.rows import PluginError
-from crayon_bench.screen import ON_A_PLAIN_SCREEN
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -26,8 +24,16 @@ TERMINATED = 143
 """Exit code after SIGTERM, as shells have it: a batch system sends it when a job's time is over."""
 
 
+class _Root(LazyGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # not our output's, see streams: click would end with 1 and without a word
+            raise UserError(f"{_place(error)}: {error.strerror}", "give the same command again") from error
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=_Root,
     lazy={
         "run": ("crayon_bench.cli.run:run", "Run methods on data sets and print the leaderboard."),
         "data": ("crayon_bench.cli.data:data", "List, fetch, import, build, verify and show data sets."),
@@ -68,7 +74,7 @@ def main(args: list[str] | None = None) -> None:
 
 def invoke(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    _prepare_streams()
+    prepare_streams()
     terminated: list[int] = []
     try:
         with _interrupted_by_sigterm(terminated):
@@ -88,12 +94,10 @@ def invoke(args: list[str] | None = None) -> int:
         how = "Ended by SIGTERM" if terminated else "Interrupted"
         _say(f"{how}. What was finished is kept: the same command continues (--rerun all starts over).")
         return TERMINATED if terminated else INTERRUPTED
-    except BrokenPipeError:
-        _silence()  # the reader (`| head`) has gone
-        return 0
     except OSError as error:
-        _silence()
-        return _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        lost = output_is_lost()
+        where = error.filename or ("standard output" if lost else _place(error))
+        return _fail(f"{where}: {error.strerror or error}")
     finally:
         for failure in hook_failures():
             if failure.target:
@@ -120,20 +124,10 @@ def _interrupted_by_sigterm(terminated: list[int]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _prepare_streams() -> None:
-    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image is said in our own line
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the caller
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ON_A_PLAIN_SCREEN)  # "*" for "★" where there is none
-
-
-def _silence() -> None:
-    # Otherwise the interpreter's last flush would fail once more, loudly.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _place(error: BaseException) -> str:
+    """Return where in the code an error arose that names no file."""
+    frames = [(frame.f_code.co_filename, number) for frame, number in walk_tb(error.__traceback__)]
+    return f"{type(error).__name__} in {Path(frames[-1][0]).name}, line {frames[-1][1]}"
 
 
 def _say(message: str) -> None:

@@ -68,7 +68,16 @@ def _draw(console: Any, table: Table, explain: bool = True) -> None:
 
 _LINES = 5
 _GRAVE = (
-    *("UNVERIFIED", "WARNING: ", "arithmetic", "failed for seed", "★ best", "#FB: answers", "Not run, of", ": warning: "),
+    *(
+        "UNVERIFIED",
+        "WARNING: ",
+        "arithmetic",
+        "failed for seed",
+        "★ best",
+        "#FB: answers",
+        "Not run, of",
+        ": warning: ",
+    ),
     *("not run for seed", "] no ", "does not apply", "changed by --set", "Left out"),
     *("STAND-IN", "Mean ± ", "One seed, "),  # the title says these too
 )
