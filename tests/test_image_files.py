@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from crayon_bench.data.image_cache import look_at, open_mask, open_picture, picture_size
 from crayon_bench.data.masks import mask_in
+from crayon_bench.data.pixels import placed
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.registry import Registry
@@ -197,12 +198,12 @@ def scene(width: int = WIDE, height: int = HIGH) -> Image.Image:
 BACK = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that stores the upright image so
 
 
-def stored(upright: Image.Image, orientation: int, form: str = "PNG") -> bytes:
+def stored(upright: Image.Image, orientation: int, form: str = "PNG", **how: object) -> bytes:
     exif = Image.Exif()
     exif[274] = orientation
     method = BACK[orientation]
     picture = upright if method is None else upright.transpose(Image.Transpose(method))
-    return saved(picture, form, exif=exif.tobytes(), **({"quality": 95} if form == "JPEG" else {}))
+    return saved(picture, form, exif=exif.tobytes(), **({"quality": 95} if form == "JPEG" else how))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -218,6 +219,18 @@ def test_images_are_turned_upright_or_left_as_they_are_stored(form, orientation)
     assert look_at(content, "x").orientation == orientation
 
 
+@pytest.mark.parametrize("how", [None, "tiff_lzw"])
+@pytest.mark.parametrize("orientation", BACK)
+def test_tiff_which_pillow_turns_by_itself_is_turned_once_or_not_at_all(orientation, how):
+    content = stored(scene(), orientation, "TIFF", compression=how)
+    method = BACK[orientation]
+    raw = scene() if method is None else scene().transpose(Image.Transpose(method))
+    for turned, right in ((True, scene()), (False, raw)):
+        with Image.open(io.BytesIO(content)) as picture:
+            assert np.array_equal(placed(picture, turned=turned), right)
+
+
+@pytest.mark.filterwarnings("ignore:.*Corrupt EXIF data")
 def test_exif_that_cannot_be_read_is_passed_over():
     for exif in (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"):
         content = saved(scene(), "JPEG", exif=exif)
