@@ -106,6 +106,7 @@ def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], 
         elif len(error.files) > 1:
             for _, one in error.files:
                 click.echo(one)
+            click.echo(f"{len(error.files):,} files cannot be read, as listed.")
         raise UserError(error.message, error.hint) from None
     if form == "json":
         click.echo(json.dumps({"data": name, **facts}, indent=1, ensure_ascii=False))
@@ -180,10 +181,7 @@ def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str
             )
         except UserError:  # what names the files is wrong already
             broken = ()
-        if len(broken) < 2:
-            raise _BrokenError(error, broken) from None
-        whole = UserError(f"{located.root}: {len(broken):,} files are broken, as listed", broken[0][1].hint)
-        raise _BrokenError(whole, broken) from None
+        raise _BrokenError(error, broken) from None
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     there = {part: len(split) for part, split in splits.items() if split is not None}
     sizes = ", ".join(f"{number:,} {part}" for part, number in there.items())

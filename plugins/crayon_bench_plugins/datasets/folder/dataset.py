@@ -142,22 +142,16 @@ class Folder(Dataset):
         """Read every file as :meth:`load` does, and go on after the first that fails."""
         rows = read_metadata(root).rows
         train = [row for row in rows if row.split == "train"]
-        masked, boxed = all(row.mask for row in train), all(row.box for row in train)
+        masked = all(row.mask for row in train)
         there = [row for row in rows if not missing_files(root, [row])]
         sized = self._with_depth(looks_of(root, there, checksums(root, there)))
 
         def read(row: Row) -> list[tuple[str, UserError]]:
             own = sized, root, row
             wrong = failing(row.path, partial(image_of, *own))
-            if masked and row.split == "train":  # alone, if there is no image to compare it with
-                fits = (
-                    partial(opened, root, row, row.mask, partial(open_mask, turned=sized.turned))
-                    if wrong
-                    else partial(mask_of, *own)
-                )
-                wrong += failing(row.mask, fits)
-            if boxed and row.split == "train" and not wrong:
-                wrong += failing(row.path, partial(box_of, *own))
+            if masked and row.split == "train":
+                alone = partial(opened, root, row, row.mask, open_mask)  # there is no image to compare it with
+                wrong += failing(row.mask, alone if wrong else partial(mask_of, *own))
             return wrong
 
         return broken_files(root, rows, read)
