@@ -374,11 +374,12 @@ def test_the_metric_is_that_of_the_data_sets_board(cli):
     assert "points of worst_group_accuracy (WGA), sample_accuracy (Acc))" in result.out
 
 
-def test_another_metric_that_fell_is_said_although_the_verdict_is_of_the_first(cli):
+def test_a_worst_group_that_holds_while_another_metric_collapses_is_undecided(cli):
     at_floor("old", 1.0, 0.3)
     at_floor("new", 0.75, 0.3)
     result = gate(cli)
-    assert result.code == 0
+    assert result.code == 2
+    assert "undecided: WGA holds, and MA and Acc fell by more than the margin" in result.out
     assert re.search(r"Acc 76.67 then, 60.00 now: -16.67, .*: fell by more than the margin", result.out)
 
 

@@ -555,3 +555,23 @@ def test_data_show_draws_masks_and_boxes(cli, tmp_path):
     _, other = lines("--set", "dataset.box=xywh")
     assert other.any() and not np.array_equal(other, box)
     assert not any(drawn.any() for drawn in lines("--no-evidence"))
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_a_file_of_several_pictures_is_refused(form):
+    first, second = grey(DISC), grey(~DISC)
+    content = saved(first, form, save_all=True, append_images=[second])
+    for read in (open_mask, open_picture):
+        with pytest.raises(UserError, match="it: 2 pictures in one file"):
+            read(content, "it")
+
+
+def test_a_mask_of_16_bits_a_colour_is_refused():
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = b"".join(b"\0" + np.full((4, 3), 255 * (y % 2), ">u2").tobytes() for y in range(4))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.raises(UserError, match="16 bits a colour"):
+        open_mask(content, "it")

@@ -63,8 +63,8 @@ def kind_of_device(device: str) -> str:
 def in_order(names: Iterable[str]) -> list[str]:
     """Return the *names* without doubles, sorted: 2 before 10 if all are whole numbers, otherwise as text."""
     found = set(names)
-    if all(re.fullmatch(r"[+-]?\d{1,18}", name, re.ASCII) for name in found):
-        return sorted(found, key=lambda name: (int(name), name))
+    if all(re.fullmatch(r"[+-]?\d{1,18}(\.0+)?", name, re.ASCII) for name in found):  # 1.0 is what pandas writes
+        return sorted(found, key=lambda name: (int(name.partition(".")[0]), name))
     return sorted(found)
 
 

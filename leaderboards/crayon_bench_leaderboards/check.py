@@ -256,6 +256,10 @@ def _measure(
     verdict = _judge(mine.difference, report.margin)
     if at_floor and verdict is not Verdict.REGRESSED:
         return *_at_floor(mine, measured.others, report.margin), measured
+    fallen = [SHORT[other.metric] for other in measured.others if other.fell]
+    if verdict is Verdict.HOLDS and fallen:  # a collapse may raise the worst group; what is meant, people must say
+        why = f"{SHORT[metric]} holds, and {' and '.join(fallen)} fell by more than the margin"
+        return Verdict.UNDECIDED, why, measured
     return verdict, None, measured
 
 

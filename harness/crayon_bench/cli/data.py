@@ -181,6 +181,8 @@ def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str
             )
         except UserError:  # what names the files is wrong already
             broken = ()
+        if not any(file in error.message for file, _ in broken):  # something else is wrong too
+            broken = [("", error), *broken]
         raise _BrokenError(error, broken) from None
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     there = {part: len(split) for part, split in splits.items() if split is not None}

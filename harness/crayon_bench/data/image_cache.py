@@ -118,6 +118,9 @@ def open_mask(content: bytes, what: str, *, turned: bool = True, shares: bool = 
     Raises UserError that begins with *what* if it is broken, or if what it says is ambiguous.
     """
     with _opened(content, what) as picture:
+        if deep_of(picture) == "colour":
+            hint = "save it with 8 bits a value"
+            raise UserError(f"{what}: a mask with 16 bits a colour, of which only the upper 8 can be read", hint)
         return mask_in(placed(picture, turned=turned), what, shares=shares)
 
 
@@ -182,6 +185,8 @@ def _check(picture: Image.Image, what: str) -> None:
             if not picture.tag_v2.get(254, 0) & 1:  # type: ignore[attr-defined] # a thumbnail is no second page
                 raise UserError(f"{what}: a TIFF of several pages", "save the one that is meant on its own")
         picture.seek(0)
+    elif picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "n_frames", 1) > 1:
+        raise UserError(f"{what}: {picture.n_frames} pictures in one file", "save the one that is meant on its own")  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class Preparing:
 
     def _tell(self, done: int) -> None:
         self._told = time.monotonic()
+        if not self.total:  # nothing to do is nothing to tell
+            return
         call_hooks("preparing", what=self.what, done=done, total=self.total)
 
 

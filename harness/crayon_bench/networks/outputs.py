@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crayon_bench.errors import UserError
+from crayon_bench.texts import expanded
 
 _LARGEST = 1 << 20
 _SHOWN = 12
@@ -20,7 +21,7 @@ def told_classes(given: str | Sequence[str | int]) -> list[str]:
     where = "model.classes"
     if isinstance(given, str):
         where = f"model.classes = '{given}'"
-        names = _in_file(Path(given), where)
+        names = _in_file(expanded(Path(given)), where)
     else:
         names = [str(name).strip() for name in given]
     if not names or not all(names):
