@@ -44,7 +44,7 @@ def swap_one_groups_labels(monkeypatch):
 def test_a_regression_of_the_code_is_caught(cli, monkeypatch, before, regression):
     regression(monkeypatch)
     assert cli("run", *SMALL, "--store", "after").code == 0
-    result = cli("check", "--baseline", before, "--store", "after", "--margin", "10")
+    result = cli("check", "--baseline", before, "--store", "after", "--margin", "10", "--metric", "wga")
     assert result.code == 1, result.out
 
 
