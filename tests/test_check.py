@@ -101,12 +101,15 @@ def test_equal_runs_hold_and_a_drop_regresses(cli):
     assert held.code == 0, held.out
     assert "RRR: holds" in held.out
     assert "95 % interval [+0.00, +0.00] (3 paired seeds)" in held.out
-    assert "worst group now: black (100 test examples)" in held.out or "blond (50 test examples)" in held.out
+    assert (
+        "worst group now, by its mean over seeds: black (100 test examples)" in held.out
+        or "blond (50 test examples)" in held.out
+    )
     fill("worse", 0.5)
     fallen = gate(cli, store="worse")
     assert fallen.code == 1
     assert "80.00 then, 50.00 now: -30.00" in fallen.out
-    assert "worst group now: blond (50 test examples), 80.00 then, 50.00 now" in fallen.out
+    assert "worst group now, by its mean over seeds: blond (50 test examples), 80.00 then, 50.00 now" in fallen.out
     assert fallen.out.rstrip().splitlines()[-1].startswith("REGRESSED")
     better = gate(cli, store="old", baseline="worse")
     assert better.code == 0
@@ -343,7 +346,7 @@ def test_a_score_near_0_that_did_not_fall_is_undecided_and_not_green(cli):
     # Above the margin, and still less than the smallest drop that could be seen: 2 points and one of 50 examples.
     at_floor("low", 0.9, 0.04)
     shown = gate(cli, store="low", baseline="low").out
-    assert "undecided: WGA was 4.00, too near to 0 for a fall to be seen" in shown
+    assert "undecided: WGA was 4.00, and no fall of less than 4.00 points could be seen: take more seeds" in shown
     at_floor("high", 0.9, 0.06)
     assert gate(cli, store="high", baseline="high").code == 0
 

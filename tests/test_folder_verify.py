@@ -58,6 +58,17 @@ def test_every_broken_file_is_listed_as_json(cli, few):
         assert what in one["problem"]
 
 
+@pytest.mark.parametrize("form", ["terminal", "json"])
+def test_a_broken_file_does_not_hide_a_wrong_box_nor_that_the_file(cli, few, form):
+    rows = read(few)
+    write(few, [(*rows[0][:4], "box"), *((*row[:4], "0.1 0.1 0.5 0.5") for row in rows[1:])])
+    (few / rows[3][0]).write_bytes(b"")
+    result = cli("data", "verify", f"folder:{few}", "--format", form)
+    assert result.code == 2
+    assert "an empty file" in result.out
+    assert "0.1 0.1 0.5 0.5" in result.out
+
+
 def test_one_broken_file_and_a_broken_list_are_one_line_and_json(cli, few):
     rows = read(few)
     (few / rows[5][0]).write_bytes(b"")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from crayon_bench.data.image_cache import look_at, open_mask, open_picture, picture_size
 from crayon_bench.data.masks import mask_in
@@ -231,6 +232,20 @@ def test_tiff_which_pillow_turns_by_itself_is_turned_once_or_not_at_all(orientat
 
 
 @pytest.mark.filterwarnings("ignore:.*Corrupt EXIF data")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_an_orientation_in_xmp_alone_turns_nothing_as_in_browsers(form):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
+    how: dict[str, object] = {"xmp": xmp}
+    if form == "PNG":
+        how = {"pnginfo": PngInfo()}
+        how["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    content = saved(scene(), form, **how)
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.getexif().get(274) == 6  # so that it can fail
+    assert look_at(content, "x").orientation == 1
+    assert open_picture(content, "x").size == (WIDE, HIGH) == picture_size(content, "x")
+
+
 def test_exif_that_cannot_be_read_is_passed_over():
     for exif in (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"):
         content = saved(scene(), "JPEG", exif=exif)

@@ -255,7 +255,7 @@ def _measure(
     )
     verdict = _judge(mine.difference, report.margin)
     if at_floor and verdict is not Verdict.REGRESSED:
-        return *_at_floor(mine, measured.others, report.margin), measured
+        return *_at_floor(mine, measured.others, report.margin, smallest), measured
     fallen = [SHORT[other.metric] for other in measured.others if other.fell]
     if verdict is Verdict.HOLDS and fallen:  # a collapse may raise the worst group; what is meant, people must say
         why = f"{SHORT[metric]} holds, and {' and '.join(fallen)} fell by more than the margin"
@@ -279,13 +279,17 @@ def _scores(old: Bits, new: Bits, tests: Examples, margin: float, paired: bool) 
     }
 
 
-def _at_floor(score: Score, others: list[Score], margin: float) -> tuple[Verdict, str]:
-    """Judge a cell whose score is so low that a fall of it could not be seen: by the other metrics it can only fail."""
+def _at_floor(score: Score, others: list[Score], margin: float, smallest: float) -> tuple[Verdict, str]:
+    """Judge a cell whose fall could not be seen, because its score is low or varies much: by others it can only fail.
+
+    smallest: the smallest fall that could be seen, in points.
+    """
     short = SHORT[score.metric]
     if score.old <= margin + _SLACK:
         why = f"{short} was {score.old:.2f} and cannot fall by more than the margin"
     else:
-        why = f"{short} was {score.old:.2f}, too near to 0 for a fall to be seen"
+        why = f"{short} was {score.old:.2f}, and no fall of less than {smallest:.2f} points could be seen"
+        why += ": take more seeds"
     if fallen := [SHORT[other.metric] for other in others if other.fell]:
         return Verdict.REGRESSED, f"{' and '.join(fallen)} fell by more than the margin; {why}"
     return Verdict.UNDECIDED, why

@@ -80,7 +80,7 @@ _MEANT = {
         " nothing; see docs/foot-guns.md, Dead maps"
     ),
     "dead maps of the original model": (
-        "maps of the original model that are zero everywhere (dead maps): there was nothing to ask about; see"
+        "maps of the original model that are zero everywhere (dead maps): asked about and counted, and of no use; see"
         " docs/foot-guns.md, Dead maps"
     ),
 }

@@ -180,7 +180,9 @@ def bootstrap_differences(
         scores, means = compute(drawn, sizes), compute(found, sizes)
         before = _over_seeds(scores[:, : len(old)], seeds, level)
         after = _over_seeds(scores[:, len(old) :], seeds_new, level)
-        return _interval(float(means[len(old) :].mean() - means[: len(old)].mean()), after - before, level)
+        # Stretched draws may pass what a difference of percentages can be.
+        draws = np.clip(after - before, -100, 100)
+        return _interval(float(means[len(old) :].mean() - means[: len(old)].mean()), draws, level)
 
     return {metric: interval(METRICS[metric]) for metric in metrics}
 

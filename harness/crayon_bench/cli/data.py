@@ -9,7 +9,7 @@ import click
 from crayon_bench.commands import USERS_PATH, data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.completing import plugin_names
-from crayon_bench.screen import list_text
+from crayon_bench.screen import fit_lines, list_text, screen_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,14 +105,14 @@ def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], 
             click.echo(json.dumps({"data": name, "ok": False, "broken": broken}, indent=1, ensure_ascii=False))
         elif len(error.files) > 1:
             for _, one in error.files:
-                click.echo(one)
-            click.echo(f"{len(error.files):,} files cannot be read, as listed.")
+                click.echo(fit_lines(str(one), screen_width()))
+            click.echo(f"{sum(bool(file) for file, _ in error.files):,} files cannot be read, as listed.")
         raise UserError(error.message, error.hint) from None
     if form == "json":
         click.echo(json.dumps({"data": name, **facts}, indent=1, ensure_ascii=False))
     else:
         for line in lines:
-            click.echo(line)
+            click.echo(fit_lines(line, screen_width()))
     return 0 if facts["ok"] else 1
 
 
@@ -341,7 +341,7 @@ def show(
         raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
     click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
     for note in dataset.notes(found):
-        click.echo(f"    {note}")
+        click.echo(fit_lines(f"    {note}", screen_width()))
 
 
 def _data_parameters(sets: tuple[str, ...]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import click
 
 from crayon_bench.commands import plugin_option
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.screen import list_text
+from crayon_bench.screen import fit_lines, list_text, screen_width
 
 if TYPE_CHECKING:
     from crayon_bench.plugins.registry import Kind, Registry
@@ -138,7 +138,7 @@ def _describe(kind: str, plugin: Any) -> None:
             names = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml"))
             click.echo(f"protocols: {', '.join(names)}")
     if doc := inspect.getdoc(plugin):
-        click.echo(f"\n{doc}")
+        click.echo(fit_lines(f"\n{doc}", screen_width()))
     model = getattr(plugin, "Parameters", None)
     if model is not None and model.model_fields:
         click.echo("\nparameters:")
@@ -150,4 +150,5 @@ def _describe(kind: str, plugin: Any) -> None:
                 if getattr(limit, bound, None) is not None
             )
             text = f"  {field.alias or name} = {field.default!r}"
-            click.echo(f"{text}  {field.description or ''}{f' ({limits})' if limits else ''}")
+            text += f"  {field.description or ''}{f' ({limits})' if limits else ''}"
+            click.echo(fit_lines(text, screen_width()))

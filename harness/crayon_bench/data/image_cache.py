@@ -51,7 +51,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 DECODER = 2
 """Part of every key: raise it when the same file leads to other pixels. 2: EXIF orientation, depth, masks."""
 
-_EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+_EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif")
 
 T = TypeVar("T")
 

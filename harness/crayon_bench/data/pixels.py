@@ -47,7 +47,14 @@ def check_bits(picture: Image.Image, content: bytes, what: str) -> None:
 def orientation_of(picture: Image.Image) -> int:
     """Return the orientation in a picture's EXIF data, 2 to 8; 1 if it is upright, or if they are damaged."""
     try:
-        tags = getattr(picture, "tag_v2", None) if picture.format == "TIFF" else picture.getexif()
+        if picture.format == "TIFF":
+            tags = getattr(picture, "tag_v2", None)
+        else:
+            if picture.format == "PNG":
+                picture.load()  # EXIF may stand behind the pixels
+            for key in ("XML:com.adobe.xmp", "xmp"):  # Pillow takes an orientation from XMP too, and browsers do not
+                picture.info.pop(key, None)
+            tags = picture.getexif()
         value = tags.get(ExifTags.Base.Orientation) if tags is not None else None
     except Exception:  # what is not understood is passed over, as browsers do
         return 1

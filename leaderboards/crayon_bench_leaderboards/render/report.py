@@ -128,7 +128,7 @@ def _sentences(measured: Measured) -> list[str]:
         lines.append(f"{change}, 95 % interval {_ends(other.difference)}{fell}")
     if worst:
         group = f"{worst.name} ({worst.total:,} test examples)"
-        lines.append(f"worst group now: {group}, {worst.old:.2f} then, {worst.new:.2f} now")
+        lines.append(f"worst group now, by its mean over seeds: {group}, {worst.old:.2f} then, {worst.new:.2f} now")
     if measured.smallest is not None:
         short = SHORT[measured.metric]
         lines.append(f"a drop of {measured.smallest:.2f} points or more of {short} could have been seen")
@@ -181,7 +181,7 @@ def _remarks(report: Report) -> list[str]:
         remarks.append(f"Changed since the baseline: {name} {old} → {new}{why}")
     if report.added:
         remarks.append(f"Not in the baseline: {', '.join(report.added)}")
-    at_floor = [c for c in report.comparisons if c.measured is not None and c.measured.smallest is None]
+    at_floor = [c for c in report.comparisons if c.measured is not None and c.measured.old <= report.margin]
     if any(comparison.verdict is Verdict.UNDECIDED for comparison in at_floor):
         remarks.append(
             "Cells whose score was near 0 hold nothing: judge them by --metric ma or acc, or leave them out."
