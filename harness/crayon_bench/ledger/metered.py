@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from crayon_bench.errors import GuardError
 from crayon_bench.feedback import FeedbackKind, Verdict
 from crayon_bench.guard import answering
 from crayon_bench.ledger.allowance import Allowance
+from crayon_bench.ledger.controls import Answer, Weakened
 from crayon_bench.oracle import Bools, Boxes, FeedbackOracle, Floats, Groups, Ints, Masks, Patches, Verdicts
 
 
@@ -50,6 +51,7 @@ class _Account:
     size: int
     allowance: Allowance | None
     receipt: Receipt
+    weakened: Weakened | None = None
 
     def pick(self, kind: FeedbackKind, numbers: Ints, shown: Any = None) -> Any:
         """Return which questions about these images or neurons may be asked: an index."""
@@ -63,9 +65,6 @@ _accounts: dict[int, _Account] = {}
 
 
 _numbers = count(1)
-
-
-Answer = TypeVar("Answer", Verdicts, Masks, Boxes, Groups)
 
 
 class MeteredOracle:
@@ -209,6 +208,8 @@ class MeteredOracle:
             given = answer(account, at)
         n = len(numbers[at])
         given = _checked(given, n, account.oracle.name)
+        if account.weakened is not None:
+            given = account.weakened(kind, given, None if neurons is not None else examples[at])
         if account.allowance is not None:
             account.allowance.spend(kind, n)
             given = _spread(given, at)
@@ -278,10 +279,14 @@ def open_ledger(
     size: int,
     control: bool = False,
     allowance: Allowance | None = None,
+    weakened: Weakened | None = None,
 ) -> MeteredOracle:
-    """Return the metered view of *oracle* for one run over *size* training examples. No *allowance*: no budget."""
+    """Return the metered view of *oracle* for one run over *size* training examples.
+
+    No *allowance*: no budget. *weakened*: what comes back in place of the answers, for a control.
+    """
     number = next(_numbers)
-    _accounts[number] = _Account(oracle, evidence, groups, asks, control, size, allowance, Receipt())
+    _accounts[number] = _Account(oracle, evidence, groups, asks, control, size, allowance, Receipt(), weakened)
     return MeteredOracle(number)
 
 
@@ -293,4 +298,5 @@ def close_ledger(ledger: MeteredOracle) -> Receipt:
     receipt, own = account.receipt, account.allowance
     receipt.seconds = dict(account.oracle.seconds)
     receipt.warnings = {**account.oracle.warnings, **(own.warnings if own is not None else {})}
+    receipt.warnings |= account.weakened.warnings if account.weakened is not None else {}
     return receipt

@@ -44,6 +44,8 @@ class Options:
     answers: Path | None = None
     budgets: Sequence[Budget | None] = (None,)
     strategy: str = "random"
+    controls: Sequence[str] = ()
+    """Beside the true answers, also these: see :mod:`crayon_bench.ledger.controls`."""
     sets: Sequence[str] = ()
     weights: Path | None = None
     device: str = "auto"
@@ -134,7 +136,7 @@ def _plan_dataset(
     ground = _ground(options, registry, plan, located, oracle, sets)
     if ground is None:
         return
-    cells = [cell for method in methods for cell in _cells(ground, method, registry, plan)]
+    cells = [cell for method in methods for cell in _cells(ground, method, registry, plan, options.controls)]
     plan.requests += [_request(ground, cell, seed, options, registry) for seed in options.seeds for cell in cells]
 
 
@@ -229,8 +231,10 @@ def _answers_coordinates(options: Options, oracle: type[FeedbackOracle]) -> dict
     return {"answers": oracle.fingerprint(options.answers)}
 
 
-def _cells(ground: _Ground, method: type[Method], registry: Registry, plan: Plan) -> list[_Cell]:
-    """Return a method's cells, one a budget; none if it cannot be used."""
+def _cells(
+    ground: _Ground, method: type[Method], registry: Registry, plan: Plan, controls: Sequence[str]
+) -> list[_Cell]:
+    """Return a method's cells, one a budget, and as many under each control; none if it cannot be used."""
     dataset, protocol = ground.located.dataset, ground.protocol
     recipe, table = protocol.for_method(method.name, method.Parameters, trains=method.trains)
     own = validated(method.Parameters, table, method.name)
@@ -259,7 +263,13 @@ def _cells(ground: _Ground, method: type[Method], registry: Registry, plan: Plan
     }
     # What asks nothing is the same under every budget.
     budgets = ground.budgets if asks or method.control else [None]
-    return [_Cell({**coordinates, "budget": b}, title, method.baseline, overrides, answer[0]) for b in budgets]
+    # What asks nothing has no answers to be weakened; the true ones are no coordinate, so that older keys stay.
+    less = [{}, *({"control": control} for control in dict.fromkeys(controls) if asks)]
+    return [
+        _Cell({**coordinates, "budget": budget, **control}, title, method.baseline, overrides, answer[0])
+        for budget in budgets
+        for control in less
+    ]
 
 
 def _request(ground: _Ground, cell: _Cell, seed: int, options: Options, registry: Registry) -> RunRequest:

@@ -14,6 +14,7 @@ from crayon_bench.dataset import LoadedData
 from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.ledger.allowance import Allowance, make_allowance
+from crayon_bench.ledger.controls import weakened
 from crayon_bench.ledger.metered import MeteredOracle, open_ledger
 from crayon_bench.method import Job
 from crayon_bench.networks.classifier import Classifier, state_hash
@@ -89,6 +90,7 @@ def prepare(
         control=control,
         size=len(data.train),
         allowance=_allowance(request, registry, asks, control, original, images, device),
+        weakened=weakened(request.control, data.train.labels, derive_seed(request.seed, "feedback")),
     )
     job = Job(
         model=copy_of(original, request, data, device),

@@ -112,10 +112,17 @@ class Coordinates:
 
     @property
     def label(self) -> str:
-        """``celeba rrr seed 0``, with budget and oracle unless they are the usual ones: what tells it from others."""
+        """``celeba rrr seed 0``, with budget, oracle and control unless they are the usual ones: what tells it from others."""
         budget = "" if self.budget is None else f" budget {self.budget}"
         oracle = "" if self.oracle == "simulated" else f" {self.oracle} answers"
-        return f"{self.dataset} {self.method} seed {self.seed}{budget}{oracle}"
+        control = "" if self.control is None else f" control {self.control}"
+        return f"{self.dataset} {self.method} seed {self.seed}{budget}{oracle}{control}"
+
+    @property
+    def control(self) -> str | None:
+        """What carried less than the true answers, such as ``shuffled``; None for the true ones."""
+        value = self.coordinates.get("control")
+        return None if value is None else str(value)
 
     @property
     def protocol(self) -> str:
@@ -132,7 +139,7 @@ class Record(Coordinates, _Part):
     """One run.
 
     key: hash of *coordinates*, which hold everything that changes the result. setting: hash of the coordinates less
-    method and seed: only records of one setting may stand in one table.
+    method, seed, budget and control: only records of one setting may stand in one table.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -211,6 +218,8 @@ def _check_names(coordinates: dict[str, Any]) -> None:
             if not isinstance(coordinates[part].get(inner), dict | None):
                 raise ValueError(f"coordinates.{part}.{inner} is no table")
     _check_budget(coordinates.get("budget"))
+    if not isinstance(coordinates.get("control"), str | None):
+        raise ValueError("coordinates.control is no name")
     seed = coordinates.get("seed")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise ValueError("coordinates.seed is no seed")
@@ -241,8 +250,8 @@ def digest(value: Any) -> str:
 
 
 def setting_of(coordinates: dict[str, Any]) -> str:
-    """Return the hash of what all runs of one table have in common: method, seed and budget may differ."""
-    common = {key: value for key, value in coordinates.items() if key not in ("method", "seed")}
+    """Return the hash of what all runs of one table have in common: method, seed, budget and control may differ."""
+    common = {key: value for key, value in coordinates.items() if key not in ("method", "seed", "control")}
     # As if there were none: rows of several budgets stand in one table, beside methods that ask nothing.
     return digest({**common, "budget": None} if "budget" in common else common)
 
