@@ -18,6 +18,7 @@ from crayon_bench.budget import Budget
 from crayon_bench.data.located import load_dataset, split_datasets
 from crayon_bench.dataset import Source
 from crayon_bench.errors import UserError, did_you_mean
+from crayon_bench.feedback import Control
 from crayon_bench.parameters import validated
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.registry import Kind, Registry, guarded
@@ -65,6 +66,7 @@ def run(
     answers: str | Path | None = None,
     budget: str | int | Sequence[str | int] = "all",
     strategy: str = "random",
+    control: str | Sequence[str] = (),
     weights: str | Path | None = None,
     plugin: str | Path | Sequence[str | Path] = (),
     rerun: str = "failed",
@@ -78,7 +80,9 @@ def run(
     in the *store* are not repeated; a call that was interrupted continues.
 
     settings: values of the protocol to change, ``{"rrr.lambda": 10}``; the command's ``--set``.
-    executor_options: the executor's parameters, by name. plugin: Python files with plugins of your own.
+    control: further runs of each method that asks, with answers that carry less: ``shuffled``, ``shuffled-all``,
+    ``constant``; see :class:`~crayon_bench.feedback.Control`. executor_options: the executor's parameters, by name.
+    plugin: Python files with plugins of your own.
     seeds: a number of seeds, or a list of seeds. time_limit: seconds of a run; memory_limit: MiB that it may add.
     dry_run: run and fetch nothing; :attr:`Results.to_do` tells what would be run. progress: show how far it is, on
     standard error or in the notebook.
@@ -105,6 +109,7 @@ def run(
             answers=_path(answers),
             budgets=[Budget.parse(text) for text in _budgets(budget)],
             strategy=strategy,
+            controls=_controls(control),
             sets=_sets(settings),
             weights=_path(weights),
             device=kind_of_device(str(device)),
@@ -365,6 +370,11 @@ def _path(text: str | Path | None) -> Path | None:
 
 def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _controls(control: str | Sequence[str]) -> list[str]:
+    names = split_names(control, "--control") if control else []
+    return [choice(name, list(Control), "--control") for name in names]
 
 
 def _budgets(budget: Any) -> list[str]:

@@ -49,3 +49,26 @@ def feedback_label(kinds: Iterable[FeedbackKind]) -> str:
     """Return the text of a table's Feedback column, for example ``"Yes-No, Map"``; ``"None"`` for no feedback."""
     labels = list(dict.fromkeys(kind.label for kind in kinds))
     return ", ".join(labels) if labels else "None"
+
+
+class Control(StrEnum):
+    """Answers that carry less, in the place of the true ones; what these add is the difference."""
+
+    SHUFFLED = "shuffled"
+    """Each is given about another image of the same class: what it tells of the class stays. Of neurons: of any."""
+    SHUFFLED_ALL = "shuffled-all"
+    """Each is given about any other image."""
+    CONSTANT = "constant"
+    """All are the commonest one; of masks the mean mask, of boxes the mean box: the fixed prior."""
+
+    @property
+    def label(self) -> str:
+        """As in a table, behind the method's title."""
+        return _CONTROLS[self]
+
+
+_CONTROLS = {
+    Control.SHUFFLED: "answers shuffled",
+    Control.SHUFFLED_ALL: "answers shuffled over classes",
+    Control.CONSTANT: "one answer for all",
+}

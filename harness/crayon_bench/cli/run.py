@@ -141,6 +141,14 @@ def _chosen(args: list[str]) -> str:
     help="Which questions are asked under a budget; see: crayon-bench plugins list.",
 )
 @click.option(
+    "--control",
+    default="",
+    metavar="NAME[,NAME]",
+    help="Further runs of each method that asks, with answers that carry less, so that the table says what the answers"
+    " add. shuffled: each is given about another image of its class; shuffled-all: about any other image; constant: all"
+    " are the commonest one, masks and boxes the mean.",
+)
+@click.option(
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -203,25 +211,32 @@ def _show_plan(results: "Results") -> None:
         return "to do, with weights that are not here" if request.missing else "to do"
 
     limited = any(request.budget for request in results.planned)
+    controlled = any(request.control for request in results.planned)
     rows = [
         (
             r.dataset,
             r.protocol,
             r.method,
             *([r.budget or "all"] if limited else []),
+            *([r.control or "-"] if controlled else []),
             r.seed,
             "-" if r.missing else r.key[:12],
             state(r),
         )
         for r in results.planned
     ]
-    heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), "seed", "key", "state"]
-    click.echo(list_text(heads, rows, drop=["key", "protocol"]))
+    heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), *(["control"] if controlled else [])]
+    click.echo(list_text([*heads, "seed", "key", "state"], rows, drop=["key", "protocol"]))
     for missing in dict.fromkeys(r.missing for r in results.planned if r.missing):
         click.echo(f"\n{missing}. Which of its runs are in the store can be said when it is.")
     todo = sum(request.skip is None for request in results.to_do)
     rest = len(results.to_do) - todo
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")
+
+
+def _without(heads: list[str], rows: list[tuple[Any, ...]], head: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    at = heads.index(head)
+    return heads[:at] + heads[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
 
 
 def _summary(results: "Results", store: Path, quiet: bool) -> None:

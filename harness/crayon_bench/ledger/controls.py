@@ -6,12 +6,11 @@ change places, or are all made alike; a question that is not answered stays so.
 """
 
 from collections import Counter
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import numpy as np
 
-from crayon_bench.feedback import FeedbackKind
+from crayon_bench.feedback import Control, FeedbackKind
 from crayon_bench.oracle import Boxes, Groups, Ints, Masks, Verdicts
 from crayon_bench.seeds import derive_seed
 
@@ -19,17 +18,6 @@ Answer = TypeVar("Answer", Verdicts, Masks, Boxes, Groups)
 
 _LOOKED_AT = 64
 """How many masks are compared with the true ones."""
-
-
-class Control(StrEnum):
-    """What is left of the answers."""
-
-    SHUFFLED = "shuffled"
-    """Each is given about another image of the same class: what it tells of the class stays. Of neurons: of any."""
-    SHUFFLED_ALL = "shuffled-all"
-    """Each is given about any other image."""
-    CONSTANT = "constant"
-    """All are the commonest one; of masks the mean mask, of boxes the mean box: the fixed prior."""
 
 
 class Weakened:
@@ -78,13 +66,9 @@ def _constant(given: Verdicts | Masks | Boxes | Groups, there: Ints) -> Any:
     else:
         values, counts = np.unique(true, return_counts=True)
         typical = values[counts.argmax()]
-    everywhere = np.broadcast_to(typical, given.values.shape)
-    return everywhere if len(there) == n else np.where(_beside(given), everywhere, given.values)
-
-
-def _beside(given: Verdicts | Masks | Boxes | Groups) -> Any:
-    """Return which questions were answered, in a shape that fits their values."""
-    return given.answered.reshape(-1, *[1] * (given.values.ndim - 1))
+    values = given.values.copy()
+    values[there] = typical
+    return values
 
 
 def _elsewhere(n: int, classes: Ints | None, seed: int) -> Ints:
