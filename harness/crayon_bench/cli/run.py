@@ -234,11 +234,6 @@ def _show_plan(results: "Results") -> None:
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")
 
 
-def _without(heads: list[str], rows: list[tuple[Any, ...]], head: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    at = heads.index(head)
-    return heads[:at] + heads[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
-
-
 def _summary(results: "Results", store: Path, quiet: bool) -> None:
     for record in results.failed:
         log = store / "runs" / record.folder / "log.txt"

@@ -112,7 +112,7 @@ class Coordinates:
 
     @property
     def label(self) -> str:
-        """``celeba rrr seed 0``, with budget, oracle and control unless they are the usual ones: what tells it from others."""
+        """``celeba rrr seed 0``, and what sets it apart: budget, oracle and control unless usual."""
         budget = "" if self.budget is None else f" budget {self.budget}"
         oracle = "" if self.oracle == "simulated" else f" {self.oracle} answers"
         control = "" if self.control is None else f" control {self.control}"
