@@ -574,6 +574,7 @@ Biased CelebA (real data), protocol paper, 3 seeds; Waterbirds (real data), prot
   [b] Train More on Waterbirds: failed for seed 2: OSError: gone
   MA: mean of the groups' accuracies; WGA: accuracy of the worst group; #FB: answers that were counted.
   Biased CelebA: Mean ± sample standard deviation over 3 seeds. Setting CELEBA.
+  No control was run; what the answers add, crayon-bench run --control shuffled finds out.
   Published (paper): Towards Mitigating Spurious Correlations in Image Classifiers with Simple Yes-no Feedback (CRAYON), anonymous
     submission to ICML, Table 1
   Published (final): README of the public CRAYON repository, for the later full paper, 2024
@@ -873,7 +874,7 @@ def test_one_reference_can_be_given_either_way(cli, full, tmp_path, line):
 
 def test_a_run_of_all_data_sets_prints_both_boards(full, capsys):
     records = [r for r in table1("celeba") + table1("waterbirds") + full if r.method in ("original", "rrr")]
-    show_board(records, ["original", "rrr"])
+    show_board(records, ["original", "rrr"], Store.create(Path("s")))
     text = capsys.readouterr().out
     assert text.count("Table 1: Biased CelebA and Waterbirds\n") == 1
     assert text.count("Table 2: accuracy on DecoyMNIST\n") == 1

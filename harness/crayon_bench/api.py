@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -242,7 +242,8 @@ class Results:
     def to_frame(self, level: Level = "run") -> "pd.DataFrame":
         """Return a tidy data frame.
 
-        level: ``run``, a row per run and metric; ``cell``, mean, sample standard deviation and number of seeds;
+        level: ``run``, a row per run and metric; ``cell``, mean, sample standard deviation, number of seeds and, where
+        a control was run, what the answers add;
         ``group``, right answers per run and group of the test split; ``example``, every prediction. The columns are
         listed in docs/reference/frames.md.
         """
@@ -253,7 +254,11 @@ class Results:
             return frames.examples_frame([r for r in self.records if r.status is Status.OK], self._open().predictions)
         if level == "run":
             return frames.runs_frame(self.records)
-        return frames.cells_frame(self.records) if level == "cell" else frames.groups_frame(self.records)
+        if level == "group":
+            return frames.groups_frame(self.records)
+        from crayon_bench_leaderboards.controls import with_answers_add
+
+        return with_answers_add(frames.cells_frame(self.records), self.records, self._read)
 
     def predictions(self, **by: Any) -> "pd.DataFrame":
         """Return the predictions of some runs, a row per test example; *by*: see :meth:`filter`."""
@@ -283,11 +288,21 @@ class Results:
             if name not in (known := {record.method for record in self.records}):
                 raise UserError(f"methods {name}: no run has it", did_you_mean(name, known))
         tables = tables_of(
-            self.records, board=_text(board), price=_text(price), metric=metric, methods=rows, where=where
+            self.records,
+            board=_text(board),
+            price=_text(price),
+            metric=metric,
+            methods=rows,
+            read=self._read,
+            where=where,
         )
         for table in tables:
             table.statistics = statistics
         return Leaderboard(tables)
+
+    @property
+    def _read(self) -> "Callable[[Record], Any] | None":
+        return None if self.store is None else self.store.predictions
 
     def _open(self) -> Store:
         if self.store is None:
@@ -349,7 +364,8 @@ class Leaderboard:
 
 
 _FORMS = {".csv": "csv", ".html": "html", ".json": "json", ".md": "markdown", ".tex": "latex", ".txt": "terminal"}
-_COLUMNS = ("dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "status")
+_OF_ROW = ("method", "variant", "budget", "control")
+_COLUMNS = ("dataset", "source", "protocol", "setting", *_OF_ROW, "oracle", "seed", "status")
 
 
 def _is(name: str, value: str, wanted: str) -> bool:

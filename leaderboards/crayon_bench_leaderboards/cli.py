@@ -79,12 +79,11 @@ def leaderboard(
 
     form = form_of(output, form, _TABLES, "terminal")
     _check_plot(board, plot)
+    kept = Store.open(store)
     records = [
-        record
-        for record in Store.open(store).records()
-        if source in (None, record.source) and protocol in (None, record.protocol)
+        record for record in kept.records() if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    tables = tables_of(records, board=board, price=price, metric=metric, where=f"store {store}")
+    tables = tables_of(records, board=board, price=price, metric=metric, read=kept.predictions, where=f"store {store}")
     for table in tables:
         table.statistics = statistics
     pictures = _draw(tables, plot) if plot is not None else {}

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from crayon_bench.feedback import control_label
 from crayon_bench.store.records import NUMERICS, Record
-from crayon_bench_leaderboards.boards import Reference
+from crayon_bench_leaderboards.boards import Board, Reference
 from crayon_bench_leaderboards.price import Price, price_remarks
 from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, gained_metric, number_of_seeds
-from crayon_bench_leaderboards.variants import is_rows_own, shared_changes
+from crayon_bench_leaderboards.variants import control_place, is_rows_own, shared_changes
 
 
 def annotate(table: Table, groups: list[list[Record]]) -> None:
@@ -27,6 +28,7 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
         if section.oracle != "simulated":
             table.grave.append(f"{where}Feedback by oracle: {section.oracle}")
             table.remarks.append(table.grave[-1])
+        table.remarks += _about_answers(section, table.board, where)
         table.remarks += _about_published(section, records, table.references)
     if table.price is not None:
         table.remarks += _about_price(table, table.price)
@@ -119,6 +121,29 @@ def _about_runs(section: Section, records: list[Record], where: str) -> Iterator
     if shared := shared_changes(records):
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         yield f"{section.title}: protocol {section.protocol} changed by --set: {changed}"
+
+
+def _about_answers(section: Section, board: Board, where: str) -> Iterator[str]:
+    """Say for which methods the answers add nothing that can be told from chance, or that no control was run."""
+    asking = [row for row in section.rows if row.feedback_total and not row.baseline and row.control is None]
+    controls = sorted({control for row in asking for control in row.answers_add}, key=control_place)
+    metric = gained_metric(board, section.rows)
+    if asking and not controls:
+        # The same words for every data set: they stand once.
+        yield "No control was run; what the answers add, crayon-bench run --control shuffled finds out."
+    for control in controls:
+        of = [(row.title, added[control].get(metric)) for row in asking if control in (added := row.answers_add)]
+        known = [(title, one) for title, one in of if one is not None]
+        nothing = [title for title, one in known if one.low is not None and not one.told]
+        harm = [title for title, one in known if one.told and one.mean < 0]
+        unknown = [title for title, one in known if one.low is None]
+        said = [f"nothing that can be told from chance for {', '.join(nothing)}"] if nothing else []
+        said += [f"less than nothing for {', '.join(harm)}"] if harm else []
+        said += [f"not known how surely for {', '.join(unknown)}, without predictions"] if unknown else []
+        one_seed = "; of one seed, which says nothing of others" if any(one.n == 1 for _, one in known) else ""
+        words = f"{where}Answers add (against {control_label(control)}; paired, 95 % interval{one_seed}): "
+        if known:
+            yield words + ("; ".join(said) or "more than chance for every method that was run with it") + "."
 
 
 def _about_published(section: Section, records: list[Record], references: list[Reference]) -> Iterator[str]:

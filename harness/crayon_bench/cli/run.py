@@ -195,7 +195,7 @@ def run(sets: tuple[str, ...], plugin_files: tuple[Path, ...], quiet: bool, **op
     if options["dry_run"]:
         _show_plan(results)
         return 1 if results.problems else 0
-    shown = call_hooks("show_board", records=results.records, methods=results.methods)
+    shown = call_hooks("show_board", records=results.records, methods=results.methods, store=results.store)
     _summary(results, options["store"], quiet)
     return 1 if results.failed or results.problems or not shown else 0
 

@@ -84,7 +84,7 @@ def _rows(records: "Sequence[Record]") -> list[dict[str, str]]:
                 "method": record.method,
                 "budget": record.budget or "all",
                 "oracle": record.oracle,
-                "control": "tally" if record.feedback.lent else "",
+                "control": record.control or ("tally" if record.feedback.lent else ""),
                 "seed": str(record.seed),
                 "status": record.status.value,
                 "#FB": f"{record.feedback.total:,}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crayon_bench.commands import STORE
+from crayon_bench.feedback import control_label
 from crayon_bench.store.records import Record
 
 
@@ -73,6 +74,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "run", record.folder
     yield "protocol", record.protocol + "".join(f", {key}={_toml(value)}" for key, value in record.overrides.items())
     yield "budget", record.budget or "all"
+    if record.control is not None:
+        yield "control", f"{record.control}: {control_label(record.control)}"
     own = ", ".join(f"{k}={_toml(v)}" for k, v in (c["oracle"].get("parameters") or {}).items())
     yield "oracle", record.oracle + (f" ({own})" if own else "")
     if weights := c.get("weights"):
@@ -129,6 +132,8 @@ def command_of(record: Record, store: Path, known: Known) -> tuple[list[str], li
         command += ["--budget", (record.budget or "").split()[0].replace(",", "")]
         if (strategy := budget["strategy"]["name"]) != "random":
             command += ["--strategy", strategy]
+    if record.control is not None:
+        command += ["--control", record.control]
     if (c.get("weights") or {}).get("source") == "file":
         command += ["--weights", "FILE"]
         missing.append("FILE")
