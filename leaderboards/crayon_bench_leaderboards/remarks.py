@@ -137,9 +137,9 @@ def _about_answers(section: Section, board: Board, where: str) -> Iterator[str]:
         nothing = [title for title, one in known if one.low is not None and not one.told]
         harm = [title for title, one in known if one.told and one.mean < 0]
         unknown = [title for title, one in known if one.low is None]
-        said = [f"nothing that can be told from chance for {', '.join(nothing)}"] if nothing else []
-        said += [f"less than nothing for {', '.join(harm)}"] if harm else []
-        said += [f"not known how surely for {', '.join(unknown)}, without predictions"] if unknown else []
+        said = [f"nothing that can be told from chance for {'; '.join(nothing)}"] if nothing else []
+        said += [f"less than nothing for {'; '.join(harm)}"] if harm else []
+        said += [f"not known how surely for {'; '.join(unknown)}, without predictions"] if unknown else []
         one_seed = "; of one seed, which says nothing of others" if any(one.n == 1 for _, one in known) else ""
         words = f"{where}Answers add (against {control_label(control)}; paired, 95 % interval{one_seed}): "
         if known:
