@@ -35,7 +35,7 @@ CASES = {
     "data sets": (("run", "--dataset", "c"), ["celeba"]),
     "protocols": (("run", "--dataset", "celeba", "--protocol", "paper"), ["paper", "paper-final"]),
     "protocols of any": (("oracle", "stats", "--protocol", "fine"), ["finetune"]),
-    "oracles": (("run", "--oracle", "s"), ["shuffled", "simulated"]),
+    "oracles": (("run", "--oracle", "s"), ["simulated"]),
     "boards": (("leaderboard", "--board", ""), ["curve", "table1", "table2"]),
     "runs": (("runs", "show", "celeba.r"), ["celeba.rrr.s0.0123456789abcdef"]),
     "data sets of data": (("data", "show", "wat"), ["waterbirds"]),

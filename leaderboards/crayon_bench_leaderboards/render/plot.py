@@ -83,7 +83,9 @@ def _draw(
             look = {"linestyle": "-"} if curve.control is None else _control_look(curve.control)
         xs, means, lows, highs = ([point[k] for point in points] for k in range(4))
         axes.fill_between(xs, lows, highs, color=colour, alpha=0.16 if curve.control is None else 0.06, linewidth=0)
-        line = axes.plot(xs, means, color=colour, marker=marker, markersize=5, zorder=3 - (curve.control is not None), **look)[0]
+        line = axes.plot(
+            xs, means, color=colour, marker=marker, markersize=5, zorder=3 - (curve.control is not None), **look
+        )[0]
         partial = [(x, mean) for x, mean, _, _, status in points if status != "ok"]
         if partial:
             axes.plot(*zip(*partial, strict=True), marker, color="white", markersize=2.5)
