@@ -150,6 +150,25 @@ def test_a_control_that_is_none_says_so():
     assert not ask("box", "constant", np.flatnonzero(~ANSWERED)[:3])[1].warnings
 
 
+@pytest.mark.parametrize("control", list(Control))
+@pytest.mark.parametrize("kind", ["relevant_mask", "irrelevant_mask"])
+def test_masks_that_are_asked_for_in_parts_are_weakened_as_if_at_once(kind, control):
+    """The parts are of one class each, as files often lie: in a part alone, masks would stay in their part."""
+    whole, paid = ask(kind, control)
+    book = open_ledger(
+        Everyone(FeedbackOracle.Parameters(), seed=0), Evidence(), groups=lambda e: e % 5, asks=frozenset(FeedbackKind),
+        size=N, weakened=weakened(control, LABELS, 0),
+    )  # fmt: skip
+    order = np.argsort(LABELS, kind="stable")
+    parts = [getattr(book, f"{kind}s")(part) for part in np.array_split(order, 9)]
+    cost = close_ledger(book)
+    values, answered = (np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "answered"))
+    assert np.array_equal(values, whole.values[order])
+    assert np.array_equal(answered, whole.answered[order])
+    assert cost.by_kind == paid.by_kind
+    assert not values[~answered].any()
+
+
 STORE = Path("crayon-runs")
 
 
@@ -313,7 +332,7 @@ def test_a_table_shows_controls_under_their_method_and_says_what_adds_nothing(sw
         assert text.count("answers shuffled") >= 4
     curve = cli("leaderboard", "--store", sweep, "--board", "curve", "--plot", "c.svg")
     assert curve.code == 0, curve.err
-    assert "RRR, answers shuffled" in Path("c.svg").read_text()
+    assert "<!-- RRR (epochs=1), answers -->" in Path("c.svg").read_text()
 
 
 def test_without_a_control_one_line_says_so_where_somebody_was_asked(results):
