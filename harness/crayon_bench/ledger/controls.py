@@ -91,7 +91,7 @@ class Weakened:
 
 
 def _typical_mask(ask: Callable[[Ints], Masks], able: Ints) -> Any:
-    """Return as many pixels as a mask has on average: those that most of them have. Half of all masks may share none."""
+    """Return as many pixels as a mask has on average: those that most of them have; half of them may share none."""
     often, number = 0, 0
     for first in range(0, len(able), _PART):
         told = ask(able[first : first + _PART])
