@@ -75,6 +75,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "budget", record.budget or "all"
     own = ", ".join(f"{k}={_toml(v)}" for k, v in (c["oracle"].get("parameters") or {}).items())
     yield "oracle", record.oracle + (f" ({own})" if own else "")
+    if record.calibrated:
+        yield "calibrated", ", ".join(f"{name} {value:g}" for name, value in record.calibrated.items())
     if weights := c.get("weights"):
         yield "weights", f"{weights.get('source')}, sha256 {str(weights.get('sha256'))[:12]}…"
     for note in record.notes:

@@ -171,6 +171,8 @@ class Record(Coordinates, _Part):
     """MiB by what. ``peak``: resident or device memory at its highest during refine. Empty: not measured."""
     attention: dict[str, Number] = Field(default_factory=dict)
     """Mean share of the refined model's maps on relevant pixels of training images: ``saliency`` and ``contrast``."""
+    calibrated: dict[str, Number] = Field(default_factory=dict)
+    """Parameters that the oracle found for this original model, such as cut-offs that give wanted shares of answers."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
