@@ -267,12 +267,14 @@ class Results:
         price: str | Path | None = None,
         metric: str | None = None,
         methods: Names | None = None,
+        columns: Names = (),
     ) -> "Leaderboard":
         """Return a leaderboard, as ``crayon-bench leaderboard`` prints it.
 
         board: ``table1``, ``table2`` …, ``curve`` or a TOML file; None: every table that there are runs for.
         statistics: with intervals, differences and ranks. price: ``published``, ``recorded`` or a file of seconds per
-        answer. metric: the score of a curve. methods: rows in place of the board's own. Raises UserError if there are
+        answer. metric: the score of a curve. methods: rows in place of the board's own. columns: further metrics, by
+        name or by group (``attention``, ``adjusted``). Raises UserError if there are
         no runs for it.
         """
         from crayon_bench_leaderboards.leaderboard import tables_of
@@ -283,7 +285,13 @@ class Results:
             if name not in (known := {record.method for record in self.records}):
                 raise UserError(f"methods {name}: no run has it", did_you_mean(name, known))
         tables = tables_of(
-            self.records, board=_text(board), price=_text(price), metric=metric, methods=rows, where=where
+            self.records,
+            board=_text(board),
+            price=_text(price),
+            metric=metric,
+            methods=rows,
+            columns=split_names(columns, "columns") if columns else [],
+            where=where,
         )
         for table in tables:
             table.statistics = statistics

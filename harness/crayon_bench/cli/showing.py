@@ -38,7 +38,9 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
     yield ""
     yield from _table(_facts(record), columns)
     if scores := [
-        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}" for m in record.metrics.values()
+        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
+        + ("" if m.chance is None else f" (chance {m.chance:.2f})")
+        for m in record.metrics.values()
     ]:
         yield ""
         yield f"Scores on the test split: {', '.join(scores)}"

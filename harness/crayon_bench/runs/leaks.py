@@ -1,6 +1,6 @@
 """What answers about maps go with, beside where the model looks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from scipy import stats
 
 from crayon_bench.dataset import Evidence
 from crayon_bench.feedback import FeedbackKind, Verdict
+from crayon_bench.ledger.metered import Judged
 from crayon_bench.networks.grids import to_grid
 
 Array = np.ndarray[Any, Any]
@@ -21,6 +22,8 @@ UNLIKELY = 0.001
 """Probability that answers which follow nothing look as if they did, below which they are said to."""
 ALIKE = 0.95
 """From this share on, one answer is nearly the only one."""
+FEW = 20
+"""Fewer answers than this say nothing about an oracle."""
 _CHUNK = 512
 
 
@@ -54,7 +57,7 @@ class Answers:
     def commonest(self) -> tuple[Verdict, float] | None:
         """Return the answer that is nearly the only one among those given, and its share; None if there is none."""
         given = self.total[:3]
-        share = given.max() / max(1, given.sum())
+        share = given.max() / max(FEW, given.sum())
         return (ANSWERS[int(given.argmax())], float(share)) if share >= ALIKE else None
 
     def _there(self) -> Array:
@@ -126,6 +129,21 @@ def suspicions(answers: Answers, size: float | None, yes: float | None) -> Itera
         )
 
 
+def warnings_of(judged: Sequence[Judged], labels: Array, classes: int, evidence: Evidence) -> dict[str, int]:
+    """Return what a run should warn of, by the answers about maps that it was given; each once."""
+    judged = [part for part in judged if len(part.examples)]
+    if not judged:
+        return {}
+    examples, values = (np.concatenate([getattr(part, name) for part in judged]) for name in ("examples", "values"))
+    size = yes = None
+    if evidence.has("relevant_masks"):
+        found = [on_evidence(torch.from_numpy(part.maps), evidence, part.examples) for part in judged]
+        share, chance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        size, yes = follow_size(values, chance), yes_enrichment(values, enrichment(share, chance))
+    answers = count_answers(values, labels[examples], classes)
+    return {f"{why.short}; see crayon-bench oracle stats": 1 for why in suspicions(answers, size, yes)}
+
+
 def on_evidence(maps: torch.Tensor, evidence: Evidence, examples: Array) -> tuple[Array, Array]:
     """Return the share of each map's total on relevant pixels of *examples*, (n,), and that of a map of equal values.
 
@@ -149,6 +167,6 @@ def enrichment(share: Array, chance: Array) -> Array:
 
 
 def yes_enrichment(values: Array, multiples: Array) -> float | None:
-    """Return the median of *multiples* of chance, (n,), over the maps answered with yes; None if there is none."""
+    """Return the median of *multiples* of chance, (n,), over the maps answered with yes; None for few of them."""
     known = multiples[(values == Verdict.YES) & ~np.isnan(multiples)]
-    return float(np.median(known)) if len(known) else None
+    return float(np.median(known)) if len(known) >= FEW else None

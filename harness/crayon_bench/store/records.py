@@ -38,13 +38,18 @@ class _Part(BaseModel):
 
 
 class MetricValue(_Part):
-    """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*."""
+    """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*.
+
+    chance: what comes without looking. columns: the group of columns that shows it on request; empty: a usual one.
+    """
 
     value: Number | None
     short: str
     direction: Literal["higher", "lower"]
     unit: str
     reason: str | None = None
+    chance: Number | None = None
+    columns: str = ""
 
 
 class GroupCount(_Part):
