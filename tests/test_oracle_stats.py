@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crayon_bench.feedback import FeedbackKind, Verdict
-from crayon_bench.runs.survey import Answers, follow_size
+from crayon_bench.runs.leaks import Answers, follow_size
 
 FACES = ["--dataset", "celeba", "--source", "standin", "--seeds", "0,"]
 SIZES = ("dataset.majority=20", "dataset.minority=4", "dataset.test=4", "dataset.validation=4", "original.epochs=1")
@@ -65,10 +65,17 @@ def test_the_chance_level_stands_beside_the_percentiles(cli):
     options = Options(datasets=["celeba"], methods=["original"], seeds=[0], source="standin", sets=SMALL[1::2])
     data = load_data(make_plan(options, registry).requests[0], registry)
     sizes = data.evidence.relevant_masks(np.arange(48)).mean((1, 2))
-    rows = {line.split("  ")[0]: line.split() for line in told.out.partition("Share of a map")[2].splitlines()}
+    rows = {
+        line.split("  ")[0]: line.split()
+        for line in told.out.partition("Share of a map")[2].partition("The same")[0].splitlines()
+    }
     assert rows["maps of"][2] == "chance" and rows["maps of"][3:5] == ["5", "%"]
     assert float(rows["all"][1]) == pytest.approx(sizes.mean(), abs=0.0006)
     assert float(rows["smiling"][1]) == pytest.approx(sizes[data.train.labels == 1].mean(), abs=0.0006)
+    # Of faces, all mouths are of one size: the second table is the first in multiples of that.
+    times = {line.split("  ")[0]: line.split() for line in told.out.partition("The same")[2].splitlines()}
+    first, second = ([float(value) for value in row[-7:]] for row in (rows["all"], times["all"]))
+    assert second == pytest.approx([value / sizes.mean() for value in first], abs=0.02)
     below = float(re.search(r"([\d.]+)% of the maps have less", told.out)[1])
     assert 0 < below < 100
 
@@ -95,7 +102,7 @@ def test_answers_that_follow_the_size_of_the_mask_or_the_class_are_told():
 
 
 def test_the_warnings_are_printed(cli, monkeypatch):
-    import crayon_bench.runs.survey as module
+    import crayon_bench.runs.leaks as module
 
     monkeypatch.setattr(module, "NOTABLE", 0.0)
     monkeypatch.setattr(module, "UNLIKELY", 1.1)

@@ -175,5 +175,5 @@ def test_a_protocols_note_about_its_oracle_is_gone_when_the_oracle_is_set_otherw
         )  # fmt: skip
         return [note for request in make_plan(options, Registry()).requests for note in request.notes]
 
-    assert [note for note in notes() if "not calibrated" in note]
-    assert not [note for note in notes("oracle.yes_above=0.3") if "not calibrated" in note]
+    assert [note for note in notes() if "the authors released" in note]
+    assert not [note for note in notes("oracle.shares=none") if "the authors released" in note]

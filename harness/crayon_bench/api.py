@@ -272,12 +272,14 @@ class Results:
         price: str | Path | None = None,
         metric: str | None = None,
         methods: Names | None = None,
+        columns: Names = (),
     ) -> "Leaderboard":
         """Return a leaderboard, as ``crayon-bench leaderboard`` prints it.
 
         board: ``table1``, ``table2`` …, ``curve`` or a TOML file; None: every table that there are runs for.
         statistics: with intervals, differences and ranks. price: ``published``, ``recorded`` or a file of seconds per
-        answer. metric: the score of a curve. methods: rows in place of the board's own. Raises UserError if there are
+        answer. metric: the score of a curve. methods: rows in place of the board's own. columns: further metrics, by
+        name or by group (``attention``, ``adjusted``). Raises UserError if there are
         no runs for it.
         """
         from crayon_bench_leaderboards.leaderboard import tables_of
@@ -294,6 +296,7 @@ class Results:
             metric=metric,
             methods=rows,
             read=self._read,
+            columns=split_names(columns, "columns") if columns else [],
             where=where,
         )
         for table in tables:

@@ -125,6 +125,22 @@ def load_reference(name: str) -> Reference:
     return read_model(_HERE / "reference" / f"{name}.toml", Reference, "reference")
 
 
+def with_columns(board: Board, columns: Sequence[str], records: Sequence[Record]) -> Board:
+    """Return *board* with more metrics: *columns* are names of groups or metrics. UserError for what no run has."""
+    own = [record for record in records if record.dataset in board.datasets]
+    groups: dict[str, list[str]] = {}
+    for name, metric in [item for record in own for item in record.metrics.items()]:
+        for key in filter(None, (name, metric.columns)):
+            if name not in groups.setdefault(key, []):
+                groups[key].append(name)
+    known = sorted({key for record in records for n, m in record.metrics.items() for key in (n, m.columns) if key})
+    for wanted in columns:
+        if wanted not in known:
+            raise UserError(f"--columns {wanted}: no run has such metrics", did_you_mean(wanted, known))
+    more = [name for wanted in columns for name in groups.get(wanted, [])]
+    return board.model_copy(update={"metrics": list(dict.fromkeys([*board.metric_names(), *more]))})
+
+
 def board_of(dataset: str) -> Board | None:
     """Return the first built-in board that has *dataset*; None if none has."""
     return next((board for board in map(load_board, board_names()) if dataset in board.datasets), None)

@@ -51,6 +51,11 @@ _VERDICTS = {".txt": "terminal", ".md": "markdown", ".json": "json", ".xml": "ju
     metavar="published|recorded|FILE",
     help="Add person-hours and what was gained per person-hour, by these seconds per answer.",
 )
+@click.option(
+    "--columns",
+    metavar="GROUP|METRIC[,…]",
+    help="Further metrics that the runs have: attention, adjusted, or a metric's name.",
+)
 @click.option("--metric", metavar="NAME", help="The score of --board curve. Default: worst_group_accuracy (wga).")
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE.png|.svg", help="With --board curve: the picture to write."
@@ -65,6 +70,7 @@ def leaderboard(
     statistics: bool,
     explain: bool,
     price: str | None,
+    columns: str | None,
     metric: str | None,
     plot: Path | None,
 ) -> None:
@@ -83,7 +89,16 @@ def leaderboard(
     records = [
         record for record in kept.records() if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    tables = tables_of(records, board=board, price=price, metric=metric, read=kept.predictions, where=f"store {store}")
+    more = split_names(columns, "--columns") if columns is not None else []
+    tables = tables_of(
+        records,
+        board=board,
+        price=price,
+        metric=metric,
+        read=kept.predictions,
+        columns=more,
+        where=f"store {store}",
+    )
     for table in tables:
         table.statistics = statistics
     pictures = _draw(tables, plot) if plot is not None else {}

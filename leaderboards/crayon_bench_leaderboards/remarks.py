@@ -23,6 +23,7 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
                     if note and reference.name in cell.published:
                         cell.published_notes[reference.name] = _number(table, note)
         where = f"{section.title}: " if several else ""
+        table.remarks += _about_chance(section, records, where)
         table.remarks += _about_runs(section, records, where)
         table.grave += [f"{section.title}: {note}" for record in records for note in record.notes]
         if section.oracle != "simulated":
@@ -35,7 +36,16 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
     table.remarks = list(dict.fromkeys(table.remarks))
 
 
-_WORDS = {"WGA": "accuracy of the worst group", "MA": "mean of the groups' accuracies", "Acc": "accuracy"}
+_WORDS = {
+    "WGA": "accuracy of the worst group",
+    "MA": "mean of the groups' accuracies",
+    "Acc": "accuracy",
+    "AdjAcc": "mean of the groups' accuracies, weighted by their shares of the training images",
+    "EPG": "share of maps on relevant pixels of test images",
+    "PG": "maps whose maximum is there",
+    "IoU": "overlap with as many of a map's highest pixels",
+    "Dead": "maps that are zero everywhere",
+}
 
 
 def _words(table: Table) -> str:
@@ -43,6 +53,20 @@ def _words(table: Table) -> str:
     metrics = {cell.short: cell for section in table.sections for row in section.rows for cell in row.metrics.values()}
     spelled = [f"{short}: {_WORDS[short]}" for short in metrics if short in _WORDS]
     return "; ".join([*spelled, "#FB: answers that were counted"]) + "."
+
+
+def _about_chance(section: Section, records: list[Record], where: str) -> Iterator[str]:
+    """Say what columns would have without looking. It depends on the test images alone, and is the same in all rows."""
+    shown = dict.fromkeys(metric for row in section.rows for metric in row.metrics)
+    chances = {
+        metric.short: metric.chance
+        for record in records
+        for name, metric in record.metrics.items()
+        if name in shown and metric.chance is not None
+    }
+    if chances:
+        told = ", ".join(f"{short} {value:.2f}" for short, value in chances.items())
+        yield f"{where}By chance, for a map that looks everywhere alike: {told}."
 
 
 def _number(table: Table, footnote: str) -> int:

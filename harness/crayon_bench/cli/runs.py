@@ -101,7 +101,7 @@ def _rows(records: "Sequence[Record]") -> list[dict[str, str]]:
 
 
 def _scores_of(records: "Sequence[Record]") -> list[str]:
-    return list(dict.fromkeys(m.short for record in records for m in record.metrics.values()))
+    return list(dict.fromkeys(m.short for record in records for m in record.metrics.values() if not m.columns))
 
 
 @runs.command()

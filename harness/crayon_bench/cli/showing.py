@@ -39,7 +39,9 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
     yield ""
     yield from _table(_facts(record), columns)
     if scores := [
-        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}" for m in record.metrics.values()
+        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
+        + ("" if m.chance is None else f" (chance {m.chance:.2f})")
+        for m in record.metrics.values()
     ]:
         yield ""
         yield f"Scores on the test split: {', '.join(scores)}"
@@ -78,6 +80,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
         yield "control", f"{record.control}: {control_label(record.control)}"
     own = ", ".join(f"{k}={_toml(v)}" for k, v in (c["oracle"].get("parameters") or {}).items())
     yield "oracle", record.oracle + (f" ({own})" if own else "")
+    if record.calibrated:
+        yield "calibrated", ", ".join(f"{name} {value:g}" for name, value in record.calibrated.items())
     if weights := c.get("weights"):
         yield "weights", f"{weights.get('source')}, sha256 {str(weights.get('sha256'))[:12]}…"
     for note in record.notes:

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crayon_bench.dataset import Evidence
 from crayon_bench.errors import GuardError
@@ -19,6 +20,14 @@ from crayon_bench.guard import answering
 from crayon_bench.ledger.allowance import Allowance
 from crayon_bench.ledger.controls import Answer, Weakened
 from crayon_bench.oracle import Bools, Boxes, FeedbackOracle, Floats, Groups, Ints, Masks, Patches, Verdicts
+
+
+class Judged(NamedTuple):
+    """Maps, float32 (n, H, W), of n examples, and what was answered about them: :class:`Verdict`, int8 (n,)."""
+
+    examples: Ints
+    maps: Floats
+    values: NDArray[np.int8]
 
 
 @dataclass
@@ -34,6 +43,8 @@ class Receipt:
     seconds: dict[FeedbackKind, float] = field(default_factory=dict)
     """Seconds that people took, by kind, where the oracle knows."""
     warnings: dict[str, int] = field(default_factory=dict)
+    judged: list[Judged] = field(default_factory=list)
+    """The true answers about maps, call by call; none under a control."""
 
     @property
     def total(self) -> int:
@@ -228,6 +239,8 @@ class MeteredOracle:
             given = answer(account, at)
         n = len(numbers[at])
         given = _checked(given, n, account.oracle.name)
+        if kind is FeedbackKind.MAP_VERDICT and isinstance(given, Verdicts) and account.weakened is None:
+            account.receipt.judged.append(Judged(examples[at], shown[at], given.values))
         if account.weakened is not None and not isinstance(given, Masks):
             given = account.weakened(kind, given, None if neurons is not None else examples[at])
         if account.allowance is not None:

@@ -173,6 +173,7 @@ class DecoyMNIST(Dataset):
             class_names=tuple(str(digit) for digit in range(10)),
             group_names=tuple(f"digit {digit}, grey {255 - 25 * grey}" for digit in range(10) for grey in range(10)),
             evidence=DecoyEvidence(),
+            test_evidence=DecoyEvidence(),
         )
 
 

@@ -95,4 +95,5 @@ def _data(
         class_names=class_names,
         group_names=group_names,
         evidence=MaskEvidence(masks["train"]),
+        test_evidence=MaskEvidence(masks["test"]),
     )

@@ -132,6 +132,7 @@ class CelebA(Dataset):
             class_names=("not smiling", "smiling"),
             group_names=GROUPS,
             evidence=MouthEvidence(height, width),
+            test_evidence=MouthEvidence(height, width),
         )
 
     def _standin(self) -> LoadedData:

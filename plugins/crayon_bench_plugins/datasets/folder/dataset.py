@@ -46,7 +46,8 @@ class Folder(Dataset):
     orientation says (`exif`). Values of more than 8 bits are scaled by the depth that the whole set needs (`depth`).
     They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
 
-    Evidence, of the training images alone: masks, or else boxes, if every training image has one. A pixel of the
+    Evidence: masks, or else boxes, if every training image has one. If every test image has one, metrics read those of
+    the test images, after the run. A pixel of the
     resized mask is relevant if half of its area is; where that leaves nothing, those with more than half of the largest
     share. A mask without anything, and one that is cropped away, tells nothing: the whole image counts as relevant.
     Without a column `box`, boxes are tight round the masks. With boxes alone, maps and neurons are judged by what lies
@@ -100,6 +101,9 @@ class Folder(Dataset):
             own += mask_notes(shades_of(root, train, sums))
         if all(row.box for row in train):
             own += self._boxes_fit(root, train, looks)
+        test = [row for row in rows if row.split == "test"]
+        if _has_all(test, "box"):
+            self._boxes_fit(root, test, looks)  # a mistake in one is told before any run
         return (*found.notes, *own)
 
     def load(self, found: Found) -> LoadedData:
@@ -127,6 +131,7 @@ class Folder(Dataset):
             return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
 
         evidence = own._evidence(root, sums, looks, train)
+        known = _has_all(test, "mask") or _has_all(test, "box")
         return LoadedData(
             train=part(train, 0),
             test=part(test, len(train)),
@@ -136,20 +141,20 @@ class Folder(Dataset):
             evidence=evidence,
             no_groups="" if groups else NO_GROUPS,
             notes=tuple(evidence.notes()),
+            test_evidence=own._evidence(root, sums, looks, test) if known else None,
         )
 
     def broken(self, root: Path) -> list[tuple[str, UserError]]:
         """Read every file as :meth:`load` does, and go on after the first that fails."""
         rows = read_metadata(root).rows
-        train = [row for row in rows if row.split == "train"]
-        masked = all(row.mask for row in train)
+        masked = [split for split in ("train", "test") if _has_all([r for r in rows if r.split == split], "mask")]
         there = [row for row in rows if not missing_files(root, [row])]
         sized = self._with_depth(looks_of(root, there, checksums(root, there)))
 
         def read(row: Row) -> list[tuple[str, UserError]]:
             own = sized, root, row
             wrong = failing(row.path, partial(image_of, *own))
-            if masked and row.split == "train":
+            if row.split in masked:
                 alone = partial(opened, root, row, row.mask, open_mask)  # there is no image to compare it with
                 wrong += failing(row.mask, alone if wrong else partial(mask_of, *own))
             return wrong
@@ -208,6 +213,11 @@ class Folder(Dataset):
             partial(decode, self.parameters, root),
             what=f"{root.name} {what}",
         )
+
+
+def _has_all(rows: Sequence[Row], what: str) -> bool:
+    """Return whether each of some *rows* has a ``mask``, or a ``box``."""
+    return bool(rows) and all(getattr(row, what) for row in rows)
 
 
 def _called(root: Path) -> str:

@@ -171,6 +171,7 @@ class Waterbirds(Dataset):
             class_names=("landbird", "waterbird"),
             group_names=GROUPS,
             evidence=BirdEvidence(masks),
+            test_evidence=BirdEvidence(self._masks(segmentations, test)),
             notes=(silent_masks(blank, len(masks)),) if blank else (),
         )
 
