@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from crayon_bench.networks.maps import max_normalise
 from crayon_bench.networks.mlp import MLP
-from crayon_bench.networks.saliency import max_normalise, saliency_maps
+from crayon_bench.networks.saliency import saliency_maps
 from crayon_bench.networks.specification import MLPSpec, Recipe
 from crayon_bench.networks.training import Batch, fit, predict
 

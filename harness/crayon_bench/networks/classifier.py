@@ -5,11 +5,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from crayon_bench.networks.maps import contrast_seeds
+from crayon_bench.networks.maps import contrast_seeds, max_normalise
 
 
 class Forward(ABC):
@@ -35,6 +35,13 @@ class Forward(ABC):
     def saliency(self, labels: Tensor) -> Tensor:
         """Return the labels' maps before normalisation: (B, H, W) ≥ 0, differentiable."""
         return self.signed(labels).relu()
+
+    def normalised(self, labels: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Return the labels' maps, each divided by its maximum: (B, H, W) ≥ 0, differentiable.
+
+        A dead map stays all zeros; *count_dead*: see :func:`max_normalise`.
+        """
+        return max_normalise(self.saliency(labels), count_dead)
 
     def contrast(self, labels: Tensor) -> Tensor:
         """Return the map of the label's logit less the mean of the other logits: (B, H, W) ≥ 0.

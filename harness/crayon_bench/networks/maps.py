@@ -13,7 +13,7 @@ def contrast_seeds(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def max_normalise(maps: Tensor, count_dead: Callable[[Tensor], None] | None = None) -> Tensor:
-    """Divide each map (…, H, W) ≥ 0 by its own maximum, with the gradient flowing through the maximum too.
+    """Divide each map (…, H, W) by its own maximum, with the gradient flowing through the maximum too.
 
     A dead map (nowhere positive) stays all zeros, with zero gradient: dividing by (maximum + ε) instead would turn
     rounding noise into a map of ones, and ε vanishes in half precision. Maps are computed in float32 at least.

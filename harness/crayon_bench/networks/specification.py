@@ -11,7 +11,7 @@ from crayon_bench.parameters import Parameters, validated
 
 
 class Recipe(Parameters):
-    """How a network is trained, by Adam on the mean cross-entropy of a batch."""
+    """How a network is trained, by Adam on the loss of a batch."""
 
     epochs: int = Field(ge=0, le=100_000, description="passes over the training set")
     batch: int = Field(
@@ -30,6 +30,16 @@ class Recipe(Parameters):
     weight_decay: float = Field(
         default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as Adam has it"
     )
+    reduction: Literal["mean", "sum"] = Field(
+        default="mean",
+        description="the loss of a batch is the mean or the sum over its examples; to Adam the same, but that beside a"
+        " mean the weight decay weighs as much more as there are examples",
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values without a ``reduction`` by means: it came later and changes no older key."""
+        values = super().to_dict()
+        return {name: value for name, value in values.items() if (name, value) != ("reduction", "mean")}
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1."""
@@ -48,6 +58,21 @@ class MLPSpec(Parameters):
     init_std: float = Field(
         default=0.1, gt=0, le=10, description="standard deviation of the normal initial weights and biases"
     )
+    init: Literal["seed", "fixed"] = Field(
+        default="seed",
+        description="initial weights: a draw for each seed of the run, or one that is the same for all, the first of"
+        " NumPy's stream of seed 0, as in the public code of the CRAYON paper",
+    )
+    peak: Literal["absolute", "signed"] = Field(
+        default="absolute",
+        description="what a map is divided by where its maximum is to be 1: absolute is max |g| of the input gradient"
+        " g; signed is max g, and the absolute value is taken of the quotient, as in that code",
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values without an ``init`` and a ``peak`` as they were before there was a choice."""
+        usual = {("init", "seed"), ("peak", "absolute")}
+        return {name: v for name, v in super().to_dict().items() if name == "hidden" or (name, v) not in usual}
 
     @property
     def has_feature_maps(self) -> bool:

@@ -1,8 +1,8 @@
 """The training loop that the original model and every method share.
 
 A penalty is a function ``penalty(forward, batch)`` that returns one term per example, (B,), from the ONE forward pass
-of the step. The step's loss is the mean over the batch of cross-entropy plus penalty; papers that sum over the batch
-differ by a constant factor, which Adam ignores but for its weight decay.
+of the step. The step's loss is the mean or the sum over the batch of cross-entropy plus penalty, as the recipe says:
+to Adam a constant factor, which it ignores but for its weight decay.
 """
 
 import inspect
@@ -86,7 +86,7 @@ def fit(
             if penalty is not None:
                 loss = loss + penalty(forward, batch)
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss.mean())
+            torch.autograd.backward(loss.sum() if recipe.reduction == "sum" else loss.mean())
             _adam_step(optimizer)
             total += loss.detach().sum()
         mean = float(total) / n

@@ -74,8 +74,8 @@ def original_depends_on(c: dict[str, Any]) -> dict[str, Any]:
     depends = {**{key: c[key] for key in keys}, "threads": c["protocol"]["threads"]}
     if is_users_model(c):  # the same for every seed, however others would be trained
         depends = {key: c[key] for key in ("numerics", "dataset", "model", "weights")}
-    # Which maps are looked at changes nothing in the original model.
-    return {**depends, "model": {key: value for key, value in c["model"].items() if key != "maps"}}
+    # Which maps are looked at, and what they are divided by, changes nothing in the original model.
+    return {**depends, "model": {key: value for key, value in c["model"].items() if key not in ("maps", "peak")}}
 
 
 def new_model(request: RunRequest, data: LoadedData, *, pretrained: bool = False) -> Classifier:

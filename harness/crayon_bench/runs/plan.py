@@ -217,7 +217,12 @@ def _ground(
             "content": found.content,
             "parameters": data_parameters.to_dict(),
         },
-        "protocol": {"name": protocol.name, "threads": protocol.threads},
+        # A key without a curve is what it was before there were curves.
+        "protocol": {
+            "name": protocol.name,
+            "threads": protocol.threads,
+            **({"curve": True} if protocol.curve else {}),
+        },
         "model": protocol.model.to_dict(),
         "weights": weights.coordinates,
         "original": protocol.original.to_dict(),

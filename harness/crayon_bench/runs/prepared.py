@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from crayon_bench.budget import Budget
@@ -24,8 +25,9 @@ from crayon_bench.oracle import FeedbackOracle, Situation
 from crayon_bench.parameters import Parameters
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.registry import Kind, Registry
+from crayon_bench.runs.curve import watched
 from crayon_bench.runs.environment import resolve_device
-from crayon_bench.runs.loading import load_data, make_selector, to_device
+from crayon_bench.runs.loading import load_data, make_selector, own_images, to_device
 from crayon_bench.runs.originals import copy_of, original_depends_on, original_model, shared_artifacts
 from crayon_bench.runs.protocol import Selection
 from crayon_bench.runs.run import Run, UsersMistakeError
@@ -108,6 +110,9 @@ def prepare(
         share=partial(_share, run, store.artifacts, original_depends_on(c)),
         select=select,
     )
+    if c["protocol"].get("curve"):
+        test = own_images(data.test.images, "cpu"), torch.from_numpy(data.test.labels)
+        job.on_epoch = watched(job, *test, run.record.curve)
     if FeedbackKind.MAP_VERDICT in asks:
         try:
             oracle.begin(lambda: job._maps().cpu().numpy(), data.evidence)

@@ -28,6 +28,10 @@ class Selection(StrEnum):
     VAL_ACCURACY = "val_accuracy"
 
 
+_OWN = ("selection", "threads", "curve")
+"""Keys of ``protocol.`` for ``--set``."""
+
+
 class _File(Parameters):
     schema_: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
@@ -37,6 +41,7 @@ class _File(Parameters):
     note: str = Field(default="", max_length=300)
     selection: str = Selection.LAST.value
     threads: int = Field(default=1, ge=1, le=1024)
+    curve: bool = False
     dataset_parameters: dict[str, Any] = Field(default_factory=dict)
     oracle: dict[str, dict[str, Any]] = Field(default_factory=dict)
     model: dict[str, Any]
@@ -45,11 +50,15 @@ class _File(Parameters):
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+CURVE = "the test accuracy of every epoch was kept (protocol.curve), for study: it chose nothing"
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A validated protocol.
 
     threads: CPU threads of one run; fixed here because the number changes the last bits of a sum.
+    curve: whether the test accuracy of every epoch is kept, for study.
     note: what stands under every table made by it, about its oracle.
     oracle, methods: parameters by plugin name, validated against the plugin when it is used.
     overrides: what ``--set`` changed, dotted key → value.
@@ -62,6 +71,7 @@ class Protocol:
     note: str
     selection: Selection
     threads: int
+    curve: bool
     dataset_parameters: Mapping[str, Any]
     oracle: Mapping[str, Mapping[str, Any]]
     model: ModelSpec
@@ -74,7 +84,8 @@ class Protocol:
     def notes(self) -> list[str]:
         """What the protocol has to say under every table, unless somebody has set the oracle otherwise."""
         own = not any(key.startswith("oracle.") for key in self.overrides)
-        return [f"protocol {self.name}: {self.note}"] if self.note and own else []
+        noted = [f"protocol {self.name}: {self.note}"] if self.note and own else []
+        return [*noted, CURVE] if self.curve else noted
 
     def for_method(self, name: str, own: type[Parameters], *, trains: bool) -> tuple[Recipe, dict[str, Any]]:
         """Return a method's recipe and its own parameters.
@@ -121,7 +132,7 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
     try:
         file = validated(_File, raw, "")
     except UserError as error:  # the file itself is valid: it is what was set
-        section = "protocol." if error.message.startswith(("threads", "selection")) else ""
+        section = "protocol." if error.message.startswith(_OWN) else ""
         raise UserError(f"--set {section}{error.message}", error.hint) from None
     if file.selection not in list(Selection):
         raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
@@ -133,6 +144,7 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         note=file.note,
         selection=Selection(file.selection),
         threads=file.threads,
+        curve=file.curve,
         dataset_parameters=file.dataset_parameters,
         oracle=file.oracle,
         model=model_spec(file.model),
@@ -210,8 +222,8 @@ def _apply(raw: dict[str, Any], key: str, value: Any, oracle: str) -> bool:
         # `original` is a method too, and its parameters are the recipe of the original model: one and the same.
         table = raw.setdefault(section, {})
     elif section == "protocol":
-        if name not in ("selection", "threads"):
-            raise UserError(f"--set {key}: there is no such parameter", did_you_mean(name, ("selection", "threads")))
+        if name not in _OWN:
+            raise UserError(f"--set {key}: there is no such parameter", did_you_mean(name, _OWN))
         table = raw
     else:
         table = raw.setdefault("methods", {}).setdefault(section, {})

@@ -178,6 +178,8 @@ class Record(Coordinates, _Part):
     """Mean share of the refined model's maps on relevant pixels of training images: ``saliency`` and ``contrast``."""
     calibrated: dict[str, Number] = Field(default_factory=dict)
     """Parameters that the oracle found for this original model, such as cut-offs that give wanted shares of answers."""
+    curve: list[dict[str, Number]] = Field(default_factory=list)
+    """Of every epoch of refining, where the protocol asks for it: :mod:`crayon_bench.runs.curve`. For study alone."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

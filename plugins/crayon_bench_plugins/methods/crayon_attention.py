@@ -17,7 +17,6 @@ from crayon_bench import (
     Parameters as AnyParameters,
     Verdict,
     boxes_to_grid,
-    max_normalise,
     to_grid,
 )
 
@@ -148,7 +147,7 @@ def steer(job: Job, parameters: CrayonAttentionParameters) -> Classifier:
         weight = weight + gamma[:, None, None] * (1 - S)
 
     def penalty(forward: Forward, batch: Batch) -> Tensor:
-        M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
+        M_ = forward.normalised(batch.labels, job.count_dead)
         return (M_ * batch["weight"]).sum((-2, -1))
 
     return job.fit(penalty, {"weight": weight})

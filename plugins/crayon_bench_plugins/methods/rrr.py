@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crayon_bench import Batch, Classifier, FeedbackKind, Forward, Job, Method, Parameters, ask_masks, max_normalise
+from crayon_bench import Batch, Classifier, FeedbackKind, Forward, Job, Method, Parameters, ask_masks
 
 
 class RRRParameters(Parameters):
@@ -75,7 +75,7 @@ class RRR(Method):
         A, _ = ask_masks(job.oracle, FeedbackKind.IRRELEVANT_MASK, len(job.images), grid)
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
-            M_ = max_normalise(forward.saliency(batch.labels), job.count_dead)
+            M_ = forward.normalised(batch.labels, job.count_dead)
             return parameters.lambda_ * (batch["A"] * M_).square().sum((-2, -1))
 
         return job.fit(penalty, {"A": A.to(job.device)})
