@@ -399,11 +399,53 @@ def test_depth_is_that_of_the_whole_set_and_said(tmp_path, highest, bits, capsys
     assert dark == (highest >> 8 < 32)
 
 
+def with_hot_pixel(highest: int) -> bytes:
+    """A ramp of 12 bits with one pixel of *highest*, as sensors and writing in a corner leave it."""
+    picture = Image.open(io.BytesIO(deep(4000)))
+    picture.putpixel((5, 5), highest)
+    return saved(picture, "PNG")
+
+
+BRIGHT = {
+    "one image": (lambda n: deep(65535 if n == 0 else 4000), 12, 2),
+    "a pixel of one image": (lambda n: with_hot_pixel(65535) if n == 0 else deep(4000), 12, 2),
+    "a pixel of every image": (lambda n: with_hot_pixel(9000), 12, 24),
+    "one of 12 bits among 10": (lambda n: deep(4000 if n == 0 else 1000), 10, 2),
+    "half of the images": (lambda n: deep(65535 if n % 2 else 4000), 12, 12),
+    "one image of colour": (lambda n: colour_of_16_bits(65535 if n == 0 else 4000), 12, 2),
+}
+
+
+@pytest.mark.parametrize("which", BRIGHT)
+def test_few_bright_pixels_make_no_set_dark_in_silence(cli, tmp_path, which):
+    make, bits, bright = BRIGHT[which]
+    root = fill(tmp_path / "scans", make, number=20)
+    line = f"need only {bits} of them, and would be dark: {bright} have brighter pixels, up to"
+    for command in (
+        ("data", "verify", f"folder:{root}"),
+        ("data", "show", f"folder:{root}", "--output", tmp_path / "sheet.png"),
+        ("run", "--dataset", f"folder:{root}", "--protocol", "quick", "--dry-run"),
+    ):
+        result = cli(*command)
+        assert result.code == 2
+        assert line in result.err
+        assert f"--set dataset.depth={bits}: what is brighter becomes white, or dataset.depth=" in result.err
+    with pytest.raises(UserError, match="would be dark"):
+        load(root)
+    if which != "one image of colour":
+        assert f"as {bits} bits; {bright} of them have brighter pixels" in notes(root, depth=bits)
+        assert load(root, depth=bits).train.images[1].max() > 240
+    assert load(root, depth=16).train.images[2].max() < 40
+
+
+def test_dark_images_of_a_bright_set_are_counted(tmp_path):
+    root = fill(tmp_path / "scans", lambda n: deep(4000 if n < 3 else 65535), number=20)
+    assert "; 6 of them are darker than a quarter of that" in notes(root)
+    assert "darker" not in notes(fill(tmp_path / "even", lambda n: deep(65535)))
+
+
 def test_a_depth_that_is_given_is_taken_and_brighter_pixels_are_counted(tmp_path):
     root = fill(tmp_path / "scans", lambda n: deep(65535 if n == 0 else 4000), number=20)
-    text = notes(root)
-    assert "as 16 bits" in text
-    assert "nine in ten need no more than 12 bits, but train0.png does" in text
     assert "as 12 bits; 2 of them have brighter pixels, which became white" in notes(root, depth=12)
     images = load(root, depth=12).train.images
     assert images[1].max() == 250

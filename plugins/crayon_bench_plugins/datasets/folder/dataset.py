@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -108,7 +109,9 @@ class Folder(Dataset):
         rows = read_metadata(root).rows
         sums = checksums(root, rows)
         looks = looks_of(root, rows, sums)
-        own = type(self)(self._with_depth(looks))
+        sized = self._with_depth(looks)
+        deque(depth_notes(sized, self.parameters, looks), maxlen=0)  # what it raises is wanted
+        own = type(self)(sized)
         train, validation, test = ([row for row in rows if row.split == split] for split in SPLITS)
         if not self.parameters.validation:
             validation = []

@@ -26,9 +26,9 @@ def looks_of(root: Path, rows: Sequence[Row], sums: Mapping[str, str]) -> dict[s
 
     def look(row: Row) -> list[Any]:
         seen = opened(root, row, row.path, look_at)
-        return [seen.width, seen.height, seen.orientation, seen.deep, seen.highest]
+        return [seen.width, seen.height, seen.orientation, seen.deep, seen.highest, seen.most]
 
-    found, _ = _known("images", root, {row.path: row for row in rows}, sums, look, [int, int, int, str, int])
+    found, _ = _known("images", root, {row.path: row for row in rows}, sums, look, [int, int, int, str, int, int])
     return {name: Look(*values) for name, values in found.items()}
 
 

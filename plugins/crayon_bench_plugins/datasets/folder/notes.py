@@ -30,12 +30,22 @@ def turned_notes(parameters: FolderParameters, looks: Mapping[str, Look]) -> Ite
 def depth_notes(found: FolderParameters, given: FolderParameters, looks: Mapping[str, Look]) -> Iterator[str]:
     """Yield as how deep the images that have more than 8 bits a value are read.
 
-    found: with the depth that is used. Raises UserError for colour of fewer than 16 bits, which cannot be read.
+    found: with the depth that is used. Raises UserError for colour of fewer than 16 bits, which cannot be read, and if
+    no depth is given and a few bright pixels would make the others dark.
     """
     deep = {name: look for name, look in looks.items() if look.deep}
     if not deep:
         return
     brightest = max(deep, key=lambda name: deep[name].highest)
+    usual = usual_depth([look.most for look in deep.values() if look.most] or [0])
+    if not given.depth and usual < found.depth:
+        below = sum(look.most < 1 << usual for look in deep.values())
+        above = sum(look.highest >= 1 << usual for look in deep.values())
+        raise UserError(
+            f"{below:,} of {len(deep):,} images with more than 8 bits a value need only {usual} of them, and would be"
+            f" dark: {above:,} have brighter pixels, up to {deep[brightest].highest:,} in {brightest}",
+            f"--set dataset.depth={usual}: what is brighter becomes white, or dataset.depth={found.depth} if it is so",
+        )
     if found.depth < 16 and (colour := [name for name, look in deep.items() if look.deep == "colour"]):
         raise UserError(
             f"{len(colour):,} images, such as {colour[0]}, have colour of {found.depth} bits in 16 (nothing is above"
@@ -48,9 +58,8 @@ def depth_notes(found: FolderParameters, given: FolderParameters, looks: Mapping
         yield text + (f"; {above:,} of them have brighter pixels, which became white" if above else "")
         return
     text += f": none is above {deep[brightest].highest:,} (dataset.depth)"
-    usual = usual_depth([look.highest for look in deep.values()])
-    if usual < found.depth:
-        text += f"; nine in ten need no more than {usual} bits, but {brightest} does"
+    if found.depth > 8 and (dark := sum(look.most < 1 << found.depth - 2 for look in deep.values())):
+        text += f"; {dark:,} of them are darker than a quarter of that, but for the brightest thousandth"
     yield text
 
 
