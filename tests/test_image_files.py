@@ -582,6 +582,22 @@ def test_boxes_of_another_order_or_unit_stop_the_plan_in_one_line(cli, tmp_path,
         assert line in said
 
 
+def test_boxes_that_fit_in_several_orders_are_told_until_their_order_is_said(cli, tmp_path):
+    root = fill(tmp_path / "b", lambda n: saved(spot(), "PNG"), box="12 16 24 28")  # 12 wide, or 28; 12 high, or 24
+    text = "boxes were read as tlbr (top left bottom right), and all 4 would fit as xyxy (left top right bottom) or"
+    assert notes(root).count(text) == 1
+    for reading in ("xywh (left top width height)", "crayon-bench data show", "dataset.box=tlbr says that it is right"):
+        assert reading in notes(root)
+    for order in ("tlbr", "xyxy"):
+        assert "would fit" not in notes(root, box=order)
+        said = cli("data", "verify", f"folder:{root}", "--set", f"dataset.box={order}")
+        assert (said.code, "would fit" in said.out) == (0, False)
+    assert "would fit as xyxy" in " ".join(cli("data", "show", f"folder:{root}", "--output", tmp_path / "s.png").out.split())  # fmt: skip
+    alone = fill(tmp_path / "one", lambda n: saved(spot(), "PNG"), box="40 2 46 60")  # no other order has room for it
+    assert "would fit" not in notes(alone)
+    assert "would fit" not in notes(fill(tmp_path / "all", lambda n: saved(spot(), "PNG"), box="0 0 48 48"))  # the same
+
+
 def test_boxes_that_cover_next_to_nothing_are_noted(tmp_path):
     root = fill(tmp_path / "b", lambda n: saved(spot(), "PNG"), box="0 0 1 1")
     assert "4 of 4 boxes cover less than a thousandth of their image; they were read as top left bottom right" in notes(

@@ -171,7 +171,7 @@ class Folder(Dataset):
         sizes = {name: look.size(turned=self.parameters.turned) for name, look in looks.items()}
         reading = self.parameters.box, self.parameters.box_unit
         check_boxes(root, rows, sizes, *reading)
-        return list(box_notes(rows, sizes, *reading))
+        return list(box_notes(rows, sizes, *reading, said="box" in self.parameters.model_fields_set))
 
     def _evidence(
         self, root: Path, sums: Mapping[str, str], looks: Mapping[str, Look], rows: Sequence[Row]
