@@ -91,7 +91,7 @@ def check_boxes(root: Path, rows: Sequence[Row], sizes: Mapping[str, Size], orde
 def box_notes(
     rows: Sequence[Row], sizes: Mapping[str, Size], order: BoxOrder, unit: BoxUnit, *, said: bool
 ) -> Iterator[str]:
-    """Yield what is odd about boxes that are none the less possible; unless their order was *said*, which others are."""
+    """Yield what is odd about boxes that are possible; and which other orders are, unless theirs was *said*."""
     shares = _shares(rows, sizes, order, unit)
     if not shares:
         return
