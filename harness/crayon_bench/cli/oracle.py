@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crayon_bench.commands import (
+    USERS_PATH,
     data_root_option,
     device_option,
     plugin_option,
@@ -46,8 +47,8 @@ def oracle() -> None:
     shell_complete=plugin_names("oracles"),
     help="Who is asked.",
 )
-@click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="Recorded answers, as in run.")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
+@click.option("--answers", type=USERS_PATH, metavar="DIR", help="Recorded answers, as in run.")
+@click.option("--weights", type=USERS_PATH, metavar="FILE", help="Initial weights, as in run.")
 @click.option("--patches", type=click.IntRange(1, 1000), help="Patches per neuron. Default: the protocol's.")
 @set_option
 @plugin_option

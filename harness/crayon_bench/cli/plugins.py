@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import plugin_option
+from crayon_bench.commands import UsersPath, plugin_option
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.screen import fit_lines, list_text, screen_width
 
@@ -71,7 +71,7 @@ def check(name: str, plugin_files: tuple[Path, ...], verbose: bool) -> int:
 @click.argument("name")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=UsersPath(path_type=Path, file_okay=False, exists=True),
     default=Path(),
     show_default="the current folder",
     help="Folder to make the package's folder in.",

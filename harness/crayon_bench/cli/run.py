@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crayon_bench.commands import (
+    USERS_PATH,
     data_root_option,
     device_option,
     plugin_option,
@@ -120,7 +121,7 @@ def _chosen(args: list[str]) -> str:
 )
 @click.option(
     "--answers",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="DIR",
     help="Recorded answers, for an oracle that reads them, such as human.",
 )
@@ -150,7 +151,7 @@ def _chosen(args: list[str]) -> str:
 )
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="FILE",
     help="A state_dict (.pth) or safetensors. With a last layer of as many outputs as there are classes it is the"
     " original model, and none is trained (--set model.head=new trains one all the same); otherwise it is the initial"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, device_option, plugin_option, store_option
+from crayon_bench.commands import USERS_PATH, data_root_option, device_option, plugin_option, store_option
 from crayon_bench.errors import UserError, one_line
 from crayon_bench.plugins.completing import complete_runs
 
@@ -169,7 +169,7 @@ def prune(store: Path, yes: bool) -> None:
 
 @runs.command()
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write: NAME.safetensors.")
+@click.option("--output", type=USERS_PATH, required=True, help="File to write: NAME.safetensors.")
 @store_option
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @oracle_option
@@ -177,8 +177,8 @@ def prune(store: Path, yes: bool) -> None:
     "--dataset", default="", metavar="NAME:PATH", help="Where the data lie, if they are a folder of your own."
 )
 @data_root_option
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="The run's weights, if it had a file.")
-@click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="The run's recorded answers.")
+@click.option("--weights", type=USERS_PATH, metavar="FILE", help="The run's weights, if it had a file.")
+@click.option("--answers", type=USERS_PATH, metavar="DIR", help="The run's recorded answers.")
 @device_option
 @plugin_option
 def export(

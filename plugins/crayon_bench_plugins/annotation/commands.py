@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crayon_bench import UserError
-from crayon_bench.commands import form_of
+from crayon_bench.commands import USERS_PATH, form_of
 from crayon_bench.errors import one_line
 
 if TYPE_CHECKING:
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 _SHOWN = 20
 """Conflicts that are named one by one."""
 
-_answers = click.option(
-    "--answers", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of recorded answers."
-)
+_answers = click.option("--answers", required=True, type=USERS_PATH, metavar="DIR", help="Folder of recorded answers.")
 
 
 @click.command()
 @_answers
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), show_default="csv, or as --output ends")
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
+@click.option("--output", required=True, type=USERS_PATH, metavar="FILE", help="File to write.")
 def export(answers: Path, form: str | None, output: Path) -> None:
     """Write all answers to a table: example, task, annotator, answer, shown_at, answered_at, via.
 
@@ -55,11 +53,11 @@ def export(answers: Path, form: str | None, output: Path) -> None:
     "folders",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="DIR",
     help="Folder of recorded answers; given several times.",
 )
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="New folder to write.")
+@click.option("--output", required=True, type=USERS_PATH, metavar="DIR", help="New folder to write.")
 def merge(folders: tuple[Path, ...], output: Path) -> None:
     """Put folders of answers together that ask the same questions; the folders stay as they are.
 

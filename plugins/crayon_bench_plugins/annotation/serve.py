@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from crayon_bench import UserError
 from crayon_bench.commands import (
+    USERS_PATH,
     data_root_option,
     device_option,
     plugin_option,
@@ -56,7 +57,7 @@ PORT = 8642
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N questions.")
 @click.option(
     "--answers",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     default=Path("answers"),
     show_default="./answers",
     metavar="DIR",
@@ -64,7 +65,7 @@ PORT = 8642
 )
 @click.option(
     "--instructions",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="FILE",
     help="Markdown that annotators read in place of the guide. HTML in it is shown as text, images are left out.",
 )
@@ -95,7 +96,7 @@ PORT = 8642
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
 @device_option
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
+@click.option("--weights", type=USERS_PATH, metavar="FILE", help="Initial weights, as in run.")
 @set_option
 @plugin_option
 @click.pass_context
