@@ -22,7 +22,9 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
                     if note and reference.name in cell.published:
                         cell.published_notes[reference.name] = _number(table, note)
         where = f"{section.title}: " if several else ""
-        table.remarks += _about_runs(section, records, where)
+        idle = list(_about_no_epochs(records, where))
+        table.grave += idle
+        table.remarks += [*idle, *_about_runs(section, records, where)]
         table.grave += [f"{section.title}: {note}" for record in records for note in record.notes]
         if section.oracle != "simulated":
             table.grave.append(f"{where}Feedback by oracle: {section.oracle}")
@@ -119,6 +121,16 @@ def _about_runs(section: Section, records: list[Record], where: str) -> Iterator
     if shared := shared_changes(records):
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         yield f"{section.title}: protocol {section.protocol} changed by --set: {changed}"
+
+
+def _about_no_epochs(records: list[Record], where: str) -> Iterator[str]:
+    """Yield what was trained for no epochs: its row looks like any other."""
+    if any((record.coordinates.get("original") or {}).get("epochs") == 0 for record in records):
+        yield f"{where}The original model was trained for 0 epochs: it is what its initial weights are."
+    idle = [r.title["method"] for r in records if (r.coordinates["method"].get("recipe") or {}).get("epochs") == 0]
+    if idle:
+        names = ", ".join(dict.fromkeys(idle))
+        yield f"{where}{names}: 0 epochs of training, nothing was refined, but for what a method does before it trains."
 
 
 def _about_published(section: Section, records: list[Record], references: list[Reference]) -> Iterator[str]:

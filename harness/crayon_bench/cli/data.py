@@ -9,7 +9,7 @@ import click
 from crayon_bench.commands import USERS_PATH, data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.completing import plugin_names
-from crayon_bench.screen import fit_lines, list_text, screen_width
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,14 +106,14 @@ def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], 
             click.echo(json.dumps({"data": name, "ok": False, "broken": broken}, indent=1, ensure_ascii=False))
         elif len(error.files) > 1:
             for _, one in error.files:
-                click.echo(fit_lines(str(one), screen_width()))
+                click.echo(on_screen(str(one)))
             click.echo(f"{sum(bool(file) for file, _ in error.files):,} files cannot be read, as listed.")
         raise UserError(error.message, error.hint) from None
     if form == "json":
         click.echo(json.dumps({"data": name, **facts}, indent=1, ensure_ascii=False))
     else:
         for line in lines:
-            click.echo(fit_lines(line, screen_width()))
+            click.echo(on_screen(line))
     return 0 if facts["ok"] else 1
 
 
@@ -283,7 +283,7 @@ def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_fi
     if output.exists() or output.is_symlink():
         raise UserError(f"--output {output}: is there already", "choose a new folder; nothing is overwritten")
     dataset.build(folders, output, seed, _say)
-    click.echo(f"{name}: built in {output}; use it with --data-root {output}")
+    click.echo(on_screen(f"{name}: built in {output}; use it with --data-root {output}"))
 
 
 def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[str, Path]:
@@ -355,9 +355,9 @@ def show(
         write_file(output, sheet)
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    click.echo(on_screen(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}"))
     for note in dataset.notes(found):
-        click.echo(fit_lines(f"    {note}", screen_width()))
+        click.echo(on_screen(f"    {note}"))
 
 
 def _data_parameters(sets: tuple[str, ...]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """``crayon-bench oracle``."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from crayon_bench.commands import (
     store_option,
 )
 from crayon_bench.plugins.completing import plugin_names
+from crayon_bench.screen import list_text, on_screen
 from crayon_bench.texts import parse_seeds
 
 if TYPE_CHECKING:
@@ -112,8 +111,6 @@ def stats(
 
 
 def _print(found: "Survey", dataset: str) -> None:
-    from tabulate import tabulate
-
     from crayon_bench.runs.survey import ANSWERS, QUANTILES
 
     names = [answer.name.lower() for answer in ANSWERS]
@@ -121,9 +118,9 @@ def _print(found: "Survey", dataset: str) -> None:
     if found.maps is not None:
         rows = [("all", *found.maps.total), *zip(found.class_names, *found.maps.by_class.T, strict=True)]
         table = [(name, *[f"{n:,} ({n / max(1, sum(counts)):.1%})" for n in counts]) for name, *counts in rows]
-        click.echo(tabulate(table, headers=["maps of", *names], tablefmt="simple", disable_numparse=True))
+        click.echo(list_text(["maps of", *names], table))
         guess, base = found.maps.guess()
-        click.echo(
+        _tell(
             f"The answer alone tells the class of {guess:.1%} of the images; always guessing the commonest, {base:.1%}."
         )
         if (V := found.maps.follow_class()) is not None:
@@ -146,15 +143,13 @@ def _print(found: "Survey", dataset: str) -> None:
         ]
         click.echo("\nShare of a map's total on relevant pixels, at these percentiles of the maps:")
         heads = ["maps of", "chance", *[f"{q} %" for q in QUANTILES]]
-        click.echo(tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+        click.echo(list_text(heads, rows))
         _tell(
             "Chance is the share of the image that is relevant: a map that looks everywhere alike has that much on it."
         )
         _tell(f"{found.below:.1%} of the maps have less on it than that.")
     if found.neurons is not None:
-        click.echo(
-            "\nneurons: " + ", ".join(f"{n:,} {name}" for name, n in zip(names, found.neurons, strict=True) if n)
-        )
+        _tell("\nneurons: " + ", ".join(f"{n:,} {name}" for name, n in zip(names, found.neurons, strict=True) if n))
         if found.dead_neurons:
             click.echo(f"{found.dead_neurons} more are active on no training image and are not asked about.")
     click.echo("")
@@ -162,4 +157,4 @@ def _print(found: "Survey", dataset: str) -> None:
 
 def _tell(text: str) -> None:
     """Print a sentence, whose lines fit a terminal."""
-    click.echo(click.wrap_text(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
+    click.echo(on_screen(text))

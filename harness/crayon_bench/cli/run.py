@@ -15,7 +15,7 @@ from crayon_bench.commands import (
     store_option,
 )
 from crayon_bench.plugins.completing import plugin_names
-from crayon_bench.screen import list_text
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from crayon_bench.api import Results
@@ -229,7 +229,7 @@ def _show_plan(results: "Results") -> None:
     heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), *(["control"] if controlled else [])]
     click.echo(list_text([*heads, "seed", "key", "state"], rows, drop=["key", "protocol"]))
     for missing in dict.fromkeys(r.missing for r in results.planned if r.missing):
-        click.echo(f"\n{missing}. Which of its runs are in the store can be said when it is.")
+        click.echo(on_screen(f"\n{missing}. Which of its runs are in the store can be said when it is."))
     todo = sum(request.skip is None for request in results.to_do)
     rest = len(results.to_do) - todo
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")

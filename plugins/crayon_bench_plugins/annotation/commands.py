@@ -10,6 +10,7 @@ import click
 from crayon_bench import UserError
 from crayon_bench.commands import USERS_PATH, form_of
 from crayon_bench.errors import one_line
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.agreement import Agreement
@@ -112,20 +113,19 @@ def _mask(folder: "Answers", image_size: tuple[int, int], vote: "Vote") -> "Bool
 
 
 def _print(found: "Agreement", show: int) -> None:
-    from tabulate import tabulate
-
     judged = found.task.judged
     click.echo(f"{found.task}: {found.questions:,} questions with two answers or more")
     words = list(next(iter(found.counts.values()), {}))
     counts = [(name, *tally.values()) for name, tally in found.counts.items()]
-    click.echo(tabulate(counts, headers=["annotator", *words], tablefmt="simple", disable_numparse=True))
+    click.echo(list_text(["annotator", *words], counts))
     for name, told in found.signs.items():
-        click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
+        click.echo(on_screen(f"Warning: {name}: {'; '.join(told)}. Was it looked at?"))
     if judged:
-        click.echo(
+        measures = (
             f"\npercent agreement {_number(found.percent, percent=True)}, Krippendorff's alpha"
             f" {_number(found.alpha)}, Gwet's AC1 {_number(found.ac1)}"
         )
+        click.echo(on_screen(measures))
     else:
         click.echo(f"\nmean overlap (IoU) {_number(found.iou)}")
     if found.pairs:
@@ -134,7 +134,7 @@ def _print(found: "Agreement", show: int) -> None:
             (p.first, p.second, f"{p.questions:,}", *(_pair(p.percent, p.kappa) if judged else [_number(p.iou)]))
             for p in found.pairs
         ]
-        click.echo("\n" + tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+        click.echo("\n" + list_text(heads, rows))
     if found.disputed and show:
         said = [
             (
@@ -146,7 +146,7 @@ def _print(found: "Agreement", show: int) -> None:
             for one in found.disputed[:show]
         ]
         heads = ["question", "agree" if judged else "IoU", "answers", *(["counts as"] if judged else [])]
-        click.echo("\n" + tabulate(said, headers=heads, tablefmt="simple", disable_numparse=True))
+        click.echo("\n" + list_text(heads, said))
         if (more := len(found.disputed) - show) > 0:
             click.echo(f"… and {more:,} more")
     click.echo("")

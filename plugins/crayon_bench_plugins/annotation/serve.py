@@ -21,6 +21,7 @@ from crayon_bench.commands import (
 )
 from crayon_bench.errors import one_line
 from crayon_bench.plugins.completing import plugin_names
+from crayon_bench.screen import on_screen
 from crayon_bench.texts import MAX_SEED
 from crayon_bench_plugins.annotation.listening import SHORTEST_TOKEN, bound, check_address, run
 
@@ -231,13 +232,14 @@ def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:
 
     given = sum(seat.given for seat in desk.seats.values())
     people = sum(seat.given > 0 for seat in desk.seats.values())
-    click.echo(
+    counts = (
         f"\n{given:,} answers of {people} annotator{'' if people == 1 else 's'} about {desk.answered:,} of"
         f" {len(desk.ids):,} questions are in {answers}."
     )
+    click.echo(on_screen(counts))
     for name, seat in sorted(desk.seats.items()):
         if told := signs(seat.history.current.values()):
-            click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
+            click.echo(on_screen(f"Warning: {name}: {'; '.join(told)}. Was it looked at?"))
     methods = {"maps": "crayon-attention", "neurons": "crayon-pruning", "boxes": "energy", "masks": "rrr"}
     command = ["crayon-bench", "run", "--methods", f"original,{methods[desk.manifest.task]}", *run_options]
     click.echo(f"Next: {shlex.join([*command, '--oracle', 'human', '--answers', str(answers)])}")
