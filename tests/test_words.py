@@ -38,6 +38,11 @@ def test_all_near_names_are_given(cli):
     assert did_you_mean("orignal", METHODS) == "did you mean 'original'?"
     assert did_you_mean("Crayon-P", METHODS) == "did you mean 'crayon-pruning'?"
     assert did_you_mean("zzz", METHODS).startswith("choose from: ")
+    many = [f"name.number-{n}" for n in range(100)]
+    assert len(did_you_mean("zzz", many)) < 400
+    assert did_you_mean("zzz", many).endswith(", … (100 in all)")
+    assert len(did_you_mean("number", many)) < 400
+    assert did_you_mean("other.number-7", many) == "did you mean 'name.number-7'?"
     told = cli("run", "--dataset", "decoymnist", "--methods", "crayon", "--dry-run").err
     assert all(f"'{name}'" in told for name in METHODS[1:4])
 
