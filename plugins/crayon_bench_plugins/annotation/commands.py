@@ -41,6 +41,8 @@ def export(answers: Path, form: str | None, output: Path) -> None:
     form = form_of(output, form, {".csv": "csv", ".parquet": "parquet"}, "csv")
     rows, remarks = rows_of(Answers.open(answers))
     _remark(remarks)
+    if not rows:
+        raise _unanswered(answers, "in it")
     try:
         write_file(output, to_csv(rows) if form == "csv" else to_parquet(rows))
     except OSError as error:
@@ -100,12 +102,25 @@ def agreement(answers: Path, name: str | None, show: int) -> None:
     folder = Answers.open(answers)
     if name is not None and name not in list(Task):
         raise UserError(f"--task {name}: there is no such task", did_you_mean(name, Task))
-    for task in folder.tasks() if name is None else [Task(name)]:
-        manifest = folder.manifest(task)
+    tasks = folder.tasks() if name is None else [Task(name)]
+    manifests = {task: folder.manifest(task) for task in tasks}
+    if not any(folder.annotators(task) for task in tasks):
+        raise _unanswered(answers, f"about {' or '.join(tasks)}")
+    for task, manifest in manifests.items():
         histories, remarks = folder.histories(task, manifest)
         _remark(remarks)
+        if len(histories) < 2:
+            who = f"only {histories[0].annotator} has" if histories else "nobody has"
+            _remark([f"{task}: agreement takes two annotators, and {who} answered so far"])
+        if not histories:
+            continue
         found = measure(task, votes_of(histories), partial(_mask, folder, manifest.image_size))
         _print(found, show)
+
+
+def _unanswered(answers: Path, what: str) -> UserError:
+    hint = f"crayon-bench annotate serve --answers {answers} asks them, with the options of before"
+    return UserError(f"answers {answers}: nobody has answered the questions {what} yet", hint)
 
 
 def _mask(folder: "Answers", image_size: tuple[int, int], vote: "Vote") -> "Bools":
