@@ -48,10 +48,12 @@ def test_all_near_names_are_given(cli):
 
 
 def test_no_message_and_no_page_advises_what_an_index_does_not_have():
-    pattern = re.compile(r"pip install ['\"]?crayon-bench\[")
-    files = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
+    pattern = re.compile(r"pip3? install [^\n`&|]*(?<=[ '\"])crayon-bench(?![-/\w])")
+    assert pattern.search("pip install 'crayon-bench[annotate]'") and pattern.search("- run: pip install crayon-bench")
+    assert not pattern.search("pip install ./crayon-bench")
+    files = [file for file in (ROOT / "docs").rglob("*") if file.suffix in (".md", ".yml", ".ipynb", ".toml")]
     files += [file for part in ("harness", "plugins", "leaderboards") for file in (ROOT / part).rglob("*.py")]
-    assert [str(file) for file in files if pattern.search(file.read_text())] == []
+    assert [str(file) for file in [*files, ROOT / "README.md"] if pattern.search(file.read_text())] == []
 
 
 @pytest.fixture
