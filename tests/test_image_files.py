@@ -514,6 +514,45 @@ def test_what_is_grey_or_labelled_in_masks_is_noted_and_what_is_ambiguous_stops_
     assert "none of which is black (and 1 more masks like it)" in cli("run", "--dry-run", "--protocol", "quick", "--dataset", f"folder:{root}").err  # fmt: skip
 
 
+RED = [(0, 0, 0), (255, 0, 0)]
+
+
+def figures(tmp_path: Path, make, number: int = 4) -> Path:
+    return fill(tmp_path / "m", lambda n: saved(Image.new("RGB", D.shape), "PNG"), lambda n: saved(make(n), "PNG"), number=number)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "inverted",
+    [palette(RED, (~D).astype(np.uint8)), palette(RED, (~D).astype(np.uint8)).convert("RGB"), numbers(2, 1, 0)],
+    ids=["palette", "colours", "labels"],
+)
+def test_a_coloured_ground_round_a_black_figure_is_asked_about(cli, tmp_path, inverted):
+    root = figures(tmp_path, lambda n: inverted)
+    for verb in (("data", "verify"), ("run", "--dry-run", "--protocol", "quick", "--dataset")):
+        result = cli(*verb, f"folder:{root}")
+        assert (result.code, result.out) == (2, "")
+        assert "4 of 4 masks of labels or colours, such as train0-mask.png" in result.err
+        assert "dataset.mask=bright: what is coloured is relevant; dataset.mask=dark: what is black is" in result.err
+    with pytest.raises(UserError, match="which of them is relevant"):
+        load(root)
+    bright, dark = (load(root, mask=which).evidence.relevant_masks(np.arange(1))[0] for which in ("bright", "dark"))
+    assert abs(dark.mean() - D.mean()) < 0.02
+    assert abs(bright.mean() - (1 - D.mean())) < 0.02
+    assert "what is dark in masks is relevant (dataset.mask = dark)" in notes(root, mask="dark")
+    assert cli("data", "verify", f"folder:{root}", "--set", "dataset.mask=bright").code == 0
+
+
+def test_masks_that_fill_the_border_are_counted_where_most_do_not(tmp_path):
+    root = figures(tmp_path, lambda n: palette(RED, (D if n else ~D).astype(np.uint8)))
+    assert "1 of 4 masks of labels or colours, such as train0-mask.png (colours (0 0 0), (255 0 0)), are coloured all around" in notes(root)  # fmt: skip
+    root = figures(tmp_path, lambda n: grey(~D))
+    text = "4 of 4 masks, such as train0-mask.png, are white all around and black within; what is white is relevant"
+    assert text in notes(root)
+    assert "all around" not in notes(root, mask="bright")
+    assert abs(load(root, mask="dark").evidence.relevant_masks(np.arange(1))[0].mean() - D.mean()) < 0.02
+    assert "all around" not in notes(figures(tmp_path, lambda n: grey(D)))
+
+
 def test_what_is_kept_of_the_files_is_made_again_if_it_is_damaged(tmp_path):
     from crayon_bench.data.roots import cache_root
 

@@ -98,7 +98,7 @@ class Folder(Dataset):
         own = [*turned_notes(self.parameters, looks), *depth_notes(sized, self.parameters, looks)]
         train = [row for row in rows if row.split == "train"]
         if all(row.mask for row in train):
-            own += mask_notes(shades_of(root, train, sums))
+            own += mask_notes(self.parameters, shades_of(root, train, sums))
         if all(row.box for row in train):
             own += self._boxes_fit(root, train, looks)
         return (*found.notes, *own)
@@ -179,6 +179,7 @@ class Folder(Dataset):
         size = self.parameters.size
         masks = boxes = None
         if all(row.mask for row in rows):
+            deque(mask_notes(self.parameters, shades_of(root, rows, sums)), maxlen=0)
             masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
         if all(row.box for row in rows):
             self._boxes_fit(root, rows, looks)
@@ -197,7 +198,7 @@ class Folder(Dataset):
     ) -> NDArray[np.uint8]:
         files = [[sums[row.path], sums.get(row.mask) if what == "masks" else row.box] for row in rows]
         own = self.parameters
-        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit)}.get(what, ())
+        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit), "masks": (own.mask,)}.get(what, ())
         key = {
             "version": self.version,
             "how": [own.size, own.fit, own.short_side, own.exif, *only],

@@ -63,18 +63,24 @@ def depth_notes(found: FolderParameters, given: FolderParameters, looks: Mapping
     yield text
 
 
-def mask_notes(shades: Mapping[str, Shades]) -> Iterator[str]:
-    """Yield how much of the masks is neither dark nor bright, and which values or colours are in them."""
-    if grey := {name: share for name, (share, _) in shades.items() if share}:
+def mask_notes(parameters: FolderParameters, shades: Mapping[str, Shades]) -> Iterator[str]:
+    """Yield how much of masks is neither dark nor bright, which values or colours are in them, and what surrounds what.
+
+    Raises UserError where half of the masks of labels or colours are coloured all around, and nothing says whether the
+    figure or the ground is meant.
+    """
+    turned = parameters.mask == "dark"
+    yield from _ground_notes(shades, said="mask" in parameters.model_fields_set, turned=turned)
+    if grey := {name: share for name, (share, _, _) in shades.items() if share}:
         most = max(grey, key=lambda name: grey[name])
         values = f" ({shades[most][1]})" if shades[most][1] else ""
         yield (
             f"{len(grey):,} of {len(shades):,} masks have pixels that are neither dark nor bright,"
             f" {100 * sum(grey.values()) / len(shades):.2g} % of all, and {100 * grey[most]:.2g} % of {most}{values};"
-            " those above the middle are relevant"
+            f" those {'below' if turned else 'above'} the middle are relevant"
         )
     labels: dict[str, list[str]] = {}
-    for name, (share, values) in shades.items():
+    for name, (share, values, _) in shades.items():
         if values and not share:
             labels.setdefault(values, []).append(name)
     if labels:
@@ -82,8 +88,31 @@ def mask_notes(shades: Mapping[str, Shades]) -> Iterator[str]:
         number = sum(map(len, labels.values()))
         more = f", {len(labels) - 1:,} other sets of values in others" if len(labels) > 1 else ""
         yield (
-            f"{number:,} of {len(shades):,} masks are not black and white; what is not black (0)"
+            f"{number:,} of {len(shades):,} masks are not black and white; what is {'' if turned else 'not '}black (0)"
             f" in them is relevant: {values} in {names[0]}{more}"
+        )
+
+
+def _ground_notes(shades: Mapping[str, Shades], *, said: bool, turned: bool) -> Iterator[str]:
+    if turned:
+        yield "what is dark in masks is relevant (dataset.mask = dark)"
+    if said:
+        return
+    around = [name for name, (_, _, border) in shades.items() if border > 0.5]
+    labels = [name for name, (_, values, _) in shades.items() if values]
+    if odd := [name for name in around if shades[name][1]]:
+        text = (
+            f"{len(odd):,} of {len(labels):,} masks of labels or colours, such as {odd[0]} ({shades[odd[0]][1]}), are"
+        )
+        text += " coloured all around and black (0) within"
+        if 2 * len(odd) >= len(labels):
+            hint = "--set dataset.mask=bright: what is coloured is relevant; dataset.mask=dark: what is black is"
+            raise UserError(f"{text}: which of them is relevant?", hint)
+        yield f"{text}; what is coloured is relevant (dataset.mask)"
+    if plain := [name for name in around if not shades[name][1]]:
+        yield (
+            f"{len(plain):,} of {len(shades):,} masks, such as {plain[0]}, are white all around and black within; what"
+            " is white is relevant (--set dataset.mask=dark: what is black)"
         )
 
 
