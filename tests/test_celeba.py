@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import re
 import zipfile
 from dataclasses import replace
@@ -360,3 +361,57 @@ def test_real_faces(faces):
     change = np.abs(pixels[groups % 2 == 1].mean(0) - pixels[groups % 2 == 0].mean(0))
     top, left, bottom, right = data.evidence.boxes(np.array([0]))[0]
     assert change[top:bottom, left:right].mean() > 1.5 * change.mean()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# all that is broken
+
+
+@pytest.mark.parametrize("form", ["terminal", "json"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_verify_lists_every_broken_image(cli, tmp_path, form, packed):
+    folder = tmp_path / "root" / "celeba"
+    write_celeba(folder, packed=packed)
+    names = [f"{number:06d}.jpg" for number in (1, 2, 40, 41, 90)]
+    said = ("broken image", "is missing", "not an image", "has not the aspect", "is missing")
+    broken = {1: jpeg(1)[:500], 2: None, 40: b"\1\2\3", 41: jpeg(1, (89, 89)), 90: None}
+    if packed:
+        with zipfile.ZipFile(folder / IMAGES.packed) as bundle:
+            members = {name: bundle.read(name) for name in bundle.namelist()}
+        with zipfile.ZipFile(folder / IMAGES.packed, "w") as bundle:
+            for name, content in members.items():
+                content = broken.get(int(Path(name).stem), content)
+                if content is not None:
+                    bundle.writestr(name, content)
+        raw = bytearray((folder / IMAGES.packed).read_bytes())
+        raw[raw.index(members["img_align_celeba/000050.jpg"]) + 300] ^= 1  # its checksum is of what it was
+        (folder / IMAGES.packed).write_bytes(raw)
+        names.insert(4, "000050.jpg")
+        said = (*said[:4], "Bad CRC", said[4])
+    else:
+        for number, content in broken.items():
+            (folder / IMAGES.name / f"{number:06d}.jpg").unlink()
+            if content is not None:
+                (folder / IMAGES.name / f"{number:06d}.jpg").write_bytes(content)
+    result = cli("data", "verify", "celeba", "--data-root", tmp_path / "root", "--format", form)
+    assert result.code == 2
+    assert len(result.err.strip().splitlines()) == 1
+    if form == "json":
+        content = json.loads(result.out)
+        assert not content["ok"]
+        assert [one["file"] for one in content["broken"]] == names
+        lines = [one["problem"] for one in content["broken"]]
+    else:
+        *lines, count = result.out.splitlines()
+        assert count == f"{len(names)} files cannot be read, as listed."
+    for line, name, what in zip(lines, names, said, strict=True):
+        assert name in line
+        assert what in line
+
+
+def test_verify_reads_images_where_none_is_missing(cli, root):
+    assert cli("data", "verify", "celeba", "--data-root", root).code == 1  # not the published ones, and readable
+    (root / "celeba" / IMAGES.name / "000009.jpg").write_bytes(b"")
+    result = cli("data", "verify", "celeba", "--data-root", root)
+    assert result.code == 2
+    assert "000009.jpg: not an image" in result.err

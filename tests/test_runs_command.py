@@ -45,7 +45,7 @@ def test_the_list_fits_the_terminal_and_tells_budget_oracle_and_control(cli, sto
     heads = next(line for line in told.out.splitlines() if line.startswith("key")).split()
     assert {"key", "method", "budget", "oracle", "control", "seed", "WGA"} <= set(heads)
     assert "50%" in told.out and "noisy" in told.out and "shuffled" in told.out and "tally" in told.out
-    assert "dataset celeba" in told.out and "Left out for want of room: s" in told.out
+    assert "dataset celeba" in told.out and "Left out, for the width: time" in told.out
 
 
 def test_a_pipe_gets_every_column(cli, store):

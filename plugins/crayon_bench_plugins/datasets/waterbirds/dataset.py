@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -24,9 +25,10 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import files_of, standin_of, unverified
+from crayon_bench.data.files import files_of, locate, standin_of, unverified
 from crayon_bench.data.image_cache import decoded, open_mask, open_picture
 from crayon_bench.data.masks import silent_masks
+from crayon_bench.data.trees.broken import broken_members
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
@@ -175,6 +177,25 @@ class Waterbirds(Dataset):
             notes=(silent_masks(blank, len(masks)),) if blank else (),
         )
 
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Read every image and segmentation that metadata.csv names, as :meth:`load` does."""
+        paths = locate(type(self), root)
+        pictures = open_tree(paths[PICTURES.name], *PICTURES.folders)
+        masks = open_tree(paths[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
+        rows = read_metadata(pictures)
+        wrong = []
+        for tree, lines, decode in (
+            (pictures, {row.filename: row.line for row in rows}, self._image),
+            (masks, {row.mask: row.line for row in rows}, self._mask),
+        ):
+
+            def missing(name: str, tree: Tree = tree, lines: Mapping[str, int] = lines) -> UserError:
+                hint = _GET_MASKS if tree is masks else "fetch it again"
+                return UserError(f"{tree.path}: {name} is missing, of metadata.csv line {lines[name]}", hint)
+
+            wrong += broken_members(tree, [*lines], missing, partial(decode, tree, lines))
+        return wrong
+
     def _standin(self) -> LoadedData:
         from crayon_bench_plugins.standins.birds.sample import SIZE
         from crayon_bench_plugins.standins.splits import standin_birds
@@ -195,28 +216,26 @@ class Waterbirds(Dataset):
 
     def _images(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
-        lines = {row.filename: row.line for row in rows}
-
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
-
+        decode = partial(self._image, tree, {row.filename: row.line for row in rows})
         names = [row.filename for row in rows]
         return self._decoded("images", tree, names, f"bilinear {size}", (3, size, size), decode)
 
     def _masks(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
-        lines = {row.mask: row.line for row in rows}
-
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
-            return bird_mask(mask.levels, size)[None].astype(np.uint8)
-
+        decode = partial(self._mask, tree, {row.mask: row.line for row in rows})
         names = [row.mask for row in rows]
         return self._decoded("masks", tree, names, f"bird {size}", (1, size, size), decode)
+
+    def _image(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        name, content = item
+        picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
+        picture = picture.resize((self.parameters.size, self.parameters.size), Image.Resampling.BILINEAR)
+        return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
+    def _mask(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        name, content = item
+        mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
+        return bird_mask(mask.levels, self.parameters.size)[None].astype(np.uint8)
 
     def _decoded(
         self,
@@ -237,6 +256,9 @@ class Waterbirds(Dataset):
         return decoded(f"{self.name}-{what}", key, (len(names), *shape), items, decode, what=f"{self.name} {what}")
 
 
+_GET_MASKS = f"get the segmentations from {SEGMENTATIONS.origin}"
+
+
 def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
     pictures = open_tree(files[PICTURES.name], *PICTURES.folders)
     masks = open_tree(files[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
@@ -245,7 +267,7 @@ def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
         if missing := set(tree.missing(names)):
             name, row = next((name, row) for name, row in zip(names, rows, strict=True) if name in missing)
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            hint = f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again"
+            hint = _GET_MASKS if tree is masks else "fetch it again"
             if nested := tree.nested(name):
                 hint = f"it lies in {nested} there: move what is in that folder up to {tree.path.name} itself"
             raise UserError(f"{tree.path}: {name}{more} is missing, of metadata.csv line {row.line}", hint)
