@@ -219,7 +219,7 @@ class MeteredOracle:
             given = answer(account, at)
         n = len(numbers[at])
         given = _checked(given, n, account.oracle.name)
-        if kind is FeedbackKind.MAP_VERDICT and account.weakened is None:
+        if kind is FeedbackKind.MAP_VERDICT and account.weakened is None and isinstance(given, Verdicts):
             account.receipt.judged.append(Judged(examples[at], shown[at], given.values))
         if account.weakened is not None:
             given = account.weakened(kind, given, None if neurons is not None else examples[at])
