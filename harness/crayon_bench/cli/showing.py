@@ -10,6 +10,7 @@ from typing import Any
 
 from crayon_bench.commands import STORE
 from crayon_bench.feedback import control_label
+from crayon_bench.screen import fit_lines
 from crayon_bench.store.records import Record
 
 
@@ -38,14 +39,17 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
         yield f"Why: {record.reason}"
     yield ""
     yield from _table(_facts(record), columns)
-    if scores := [
-        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
-        + ("" if m.chance is None else f" (chance {m.chance:.2f})")
-        for m in record.metrics.values()
-    ]:
-        yield ""
-        yield f"Scores on the test split: {', '.join(scores)}"
-        yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
+    for group in sorted({m.columns for m in record.metrics.values()}):  # the usual ones, without a name, first
+        scores = [
+            f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
+            + ("" if m.chance is None else f" (chance {m.chance:.2f})")
+            for m in record.metrics.values()
+            if m.columns == group
+        ]
+        if not group:
+            yield ""
+        yield from fit_lines(f"{group.capitalize() or 'Scores'} on the test split: {', '.join(scores)}", columns).splitlines()
+    yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
     if record.validation:
         pairs = [
             f"{record.metrics[k].short if k in record.metrics else k} {v:.2f}" for k, v in record.validation.items()
