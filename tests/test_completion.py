@@ -63,7 +63,7 @@ def test_other_shells_are_told_the_same(shell, case):
 
 SHELLS = {
     "bash": """. ./script; COMP_WORDS=(crayon-bench HERE); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-        _crayon_bench_completion; printf '%s\\n' "${COMPREPLY[@]}" """,
+        _crayon_bench_completion crayon-bench; printf '%s\\n' "${COMPREPLY[@]}" """,
     "zsh": """compdef() { true }; compadd() { print -l -- ${(P)argv[-1]} }; . ./script
         words=(crayon-bench HERE); CURRENT=$#words; _crayon_bench_completion""",
     "fish": ". ./script; complete -C 'crayon-bench HERE'",
