@@ -48,7 +48,9 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
         ]
         if not group:
             yield ""
-        yield from fit_lines(f"{group.capitalize() or 'Scores'} on the test split: {', '.join(scores)}", columns).splitlines()
+        yield from fit_lines(
+            f"{group.capitalize() or 'Scores'} on the test split: {', '.join(scores)}", columns
+        ).splitlines()
     yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
     if record.validation:
         pairs = [
