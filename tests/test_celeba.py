@@ -132,6 +132,7 @@ def test_the_evidence_is_the_mouth(root):
     assert masks[1].sum() == (bottom - top) * (right - left) == masks[1, top:bottom, left:right].sum()
     pixels = load(root).train.images[0].astype(int)
     assert (pixels[0] - pixels[1])[top + 1 : bottom - 1, left + 1 : right - 1].min() > 80  # the mouth was painted red
+    assert (load(root).test_evidence.relevant_masks(some) == masks).all()  # they are aligned alike
     assert set(CelebA.evidence) == set(FeedbackKind)
     assert evidence.boxes(np.array([], np.int64)).shape == (0, 4)
 

@@ -267,13 +267,15 @@ def test_corrected_labels_make_the_three_species_landbirds(root):
     assert right.train.labels[["Arctic_Tern" in name for name in right.train.ids]].all()
 
 
-def test_the_evidence_is_the_bird(root):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_evidence_is_the_bird(root, split):
     data = load(root)
-    some = np.array([5, 0, 0, 9])
-    masks, boxes = data.evidence.relevant_masks(some), data.evidence.boxes(some)
-    assert (masks ^ data.evidence.irrelevant_masks(some)).all()
+    evidence, ids = (data.evidence, data.train.ids) if split == "train" else (data.test_evidence, data.test.ids)
+    some = np.array([5, 0, 0, 9 % len(ids)])
+    masks, boxes = evidence.relevant_masks(some), evidence.boxes(some)
+    assert (masks ^ evidence.irrelevant_masks(some)).all()
     for position, mask, (top, left, bottom, right) in zip(some, masks, boxes, strict=True):
-        width, height = Image.open(root / PICTURES.name / data.train.ids[position]).size
+        width, height = Image.open(root / PICTURES.name / ids[position]).size
         expected = np.array([20 / height, 15 / width, 40 / height, 45 / width]) * 48
         assert np.abs(np.array([top, left, bottom, right]) - expected).max() <= 0.5 + 1e-6
         assert mask.sum() == mask[top:bottom, left:right].sum()

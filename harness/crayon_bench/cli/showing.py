@@ -48,15 +48,13 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
         ]
         if not group:
             yield ""
-        yield from fit_lines(
-            f"{group.capitalize() or 'Scores'} on the test split: {', '.join(scores)}", columns
-        ).splitlines()
+        yield from _listed(f"{group.capitalize() or 'Scores'} on the test split", scores, columns)
     yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
     if record.validation:
         pairs = [
             f"{record.metrics[k].short if k in record.metrics else k} {v:.2f}" for k, v in record.validation.items()
         ]
-        yield f"On the validation split: {', '.join(pairs)}"
+        yield from _listed("On the validation split", pairs, columns)
     if record.groups:
         yield ""
         yield "Groups of the test split: right / images"
@@ -75,6 +73,12 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
     yield f"  {shlex.join(command)}"
     if missing:
         yield f"  where {' and '.join(missing)} must be what {'it was' if len(missing) == 1 else 'they were'}."
+
+
+def _listed(what: str, items: Sequence[str], columns: int | None) -> list[str]:
+    """Return the lines of a list; none of its items is broken."""
+    unbroken = ", ".join(item.replace(" ", "\xa0") for item in items)
+    return fit_lines(f"{what}: {unbroken}", columns).replace("\xa0", " ").splitlines()
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
