@@ -21,7 +21,7 @@ from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
 from crayon_bench_plugins.datasets.celeba.listing import Listing, read_listing
 from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, GROUPS, HEIGHT, IMAGES, PARTITION, WIDTH
 
-_STANDIN = "drawn faces, 1st edition"
+_STANDIN = "drawn faces, 1st and 2nd edition"
 
 
 class CelebA(Dataset):
@@ -143,8 +143,7 @@ class CelebA(Dataset):
                 f"dataset.size = {self.parameters.size}: the stand-in's faces are {SIZE[1]} pixels wide",
                 f"use the protocol quick, --set dataset.size={SIZE[1]}, or real data",
             )
-        wanted = self.parameters.wanted()
-        return standin_faces({"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4})
+        return standin_faces(self.parameters.of_standin(), self.parameters.edition)
 
 
 def resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:

@@ -65,12 +65,13 @@ def paint_beard(canvas: Canvas, faces: Faces, random: Draws, head: Array, grain:
     """Paint the beard of those who have one, inside the outline of the *head*."""
     tone = random.one_of(_BEARD)
     full = per_image(random.between(0.55, 0.95) * faces.beard.astype(np.float32))
-    part = canvas.window(26, 7, 54, 41)
-    inside = cover(head[:, 26:54, 7:41] + np.float32(0.2))
+    where = (26, 7, 54, 41)
+    part = canvas.window(*where)
+    inside = cover(canvas.cut(head, *where) + np.float32(0.2))
     hollow = part.ellipse(x, 28.5 + y, 12.2, 9.0)
     lips = part.ellipse(x, 40.8 + y, 7.2, 2.8)
     area = np.minimum(cover(-hollow, 2.5), cover(-lips, 1.5)) * inside
-    texture = np.float32(0.84) + np.float32(0.32) * grain[:, 26:54, 7:41]
+    texture = np.float32(0.84) + np.float32(0.32) * canvas.cut(grain, *where)
     part.paint(area * full, tone[:, :, None, None] * texture[:, None])
     moustache = part.arc(x, 36.2 + y, 7.0, 1.5, 1.0)
     part.paint(cover(moustache, 1.2) * full * np.float32(0.9), tone)
@@ -125,7 +126,6 @@ def paint_mouth(canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Arr
     smiling = faces.smiling == 1
     middle = x + random.between(-0.3, 0.3)
     level = 40.3 + y + random.between(-0.3, 0.3)
-    top, left, bottom, right = MOUTH_BOX
     rows = np.abs(canvas.y - np.floor(per_image(level)) - np.float32(0.5)) < 5.6
     columns = np.abs(canvas.x - np.floor(per_image(middle)) - np.float32(0.5)) < 9.6
     mask: NDArray[np.bool_] = rows & columns
@@ -147,8 +147,8 @@ def paint_mouth(canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Arr
     natural = skin * np.array((0.84, 0.58, 0.57), np.float32)
     lips = np.where((faces.lipstick == 1)[:, None], stick * np.float32(0.6) + natural * np.float32(0.4), natural)
 
-    part = canvas.window(top, left, bottom, right)
-    here = mask[:, top:bottom, left:right].astype(np.float32)
+    part = canvas.window(*MOUTH_BOX)
+    here = canvas.cut(mask, *MOUTH_BOX).astype(np.float32)
     # The upper lip's edge bends less than the lower one's when the mouth is open.
     upper_bend = bend + height * 0.62
     upper = level - bend * 0.55 - height * 0.55
