@@ -14,6 +14,9 @@ from crayon_bench_plugins.standins.faces.sample import sample_faces
 from crayon_bench_plugins.standins.faces.stickers import KINDS
 
 Ints = NDArray[np.int64]
+ERRORS = 0.05
+"""Share of wrong training labels. A shortcut that knows better than the mouth stays the better guess, however long
+training goes on; without it, Train More repairs what the original model had not learned yet."""
 Drawing = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
@@ -39,16 +42,18 @@ class MaskEvidence(Evidence):
 def standin_faces(sizes: Mapping[str, Sequence[int]], edition: int = 2) -> LoadedData:
     """Return drawn faces. sizes: split → number of images of each group, in the order of the group's number.
 
-    Label: smiling. Groups of the first edition: 2 · blond + smiling; of the second: 3 · smiling + sticker.
+    Label: smiling. Groups of the first edition: 2 · blond + smiling; of the second: 3 · smiling + sticker. Of the
+    second's training labels, ERRORS are wrong, and the sticker goes with the label.
     """
     kinds = len(KINDS)
 
-    def first(groups: Ints, random: np.random.RandomState) -> Drawing:
+    def first(groups: Ints, random: np.random.RandomState, training: bool) -> Drawing:
         return draw_faces(sample_faces(groups // 2, groups % 2, random), random)
 
-    def second(groups: Ints, random: np.random.RandomState) -> Drawing:
-        hair = random.randint(0, 2, len(groups))
-        return draw_faces(sample_faces(hair, groups // kinds, random), random, groups % kinds)
+    def second(groups: Ints, random: np.random.RandomState, training: bool) -> Drawing:
+        hair, turn = random.randint(0, 2, len(groups)), random.random_sample(len(groups))
+        smiling = np.where(turn < ERRORS * training, 1 - groups // kinds, groups // kinds)
+        return draw_faces(sample_faces(hair, smiling, random), random, groups % kinds)
 
     names = ("not smiling", "smiling")
     if edition == 1:
@@ -61,7 +66,7 @@ def standin_faces(sizes: Mapping[str, Sequence[int]], edition: int = 2) -> Loade
 def standin_birds(sizes: dict[str, Sequence[int]]) -> LoadedData:
     """Return drawn birds. Label: water bird. Groups: 2 · water bird + water scene; sizes as for the faces."""
 
-    def draw(groups: Ints, random: np.random.RandomState) -> Drawing:
+    def draw(groups: Ints, random: np.random.RandomState, training: bool) -> Drawing:
         return draw_birds(sample_birds(groups // 2, groups % 2, random), random)
 
     return _data(
@@ -75,7 +80,7 @@ def standin_birds(sizes: dict[str, Sequence[int]]) -> LoadedData:
 
 def _data(
     sizes: Mapping[str, Sequence[int]],
-    draw: Callable[[Ints, np.random.RandomState], Drawing],
+    draw: Callable[[Ints, np.random.RandomState, bool], Drawing],
     *,
     label: Callable[[Ints], Ints],
     class_names: tuple[str, ...],
@@ -86,7 +91,7 @@ def _data(
         if not sum(counts):
             continue
         groups = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
-        images, masks[name] = draw(groups, np.random.RandomState(1000 + number))
+        images, masks[name] = draw(groups, np.random.RandomState(1000 + number), name == "train")
         splits[name] = Split(images, label(groups), groups, [f"{name}-{i:05d}" for i in range(len(groups))])
     return LoadedData(
         train=splits["train"],

@@ -51,7 +51,7 @@ class CelebA(Dataset):
     pretrained: ClassVar[Mapping[str, Pretrained]] = {
         "standin": Pretrained(
             package_files("crayon_bench_plugins") / "standins" / "weights" / "faces.safetensors",
-            "14759ecd6badc0dc0dfb323212786cf27556cd72293bb8eaba0c5e4fb04e43a2",
+            "bce5feb7de850112472d5ec1f2a1fa819bf50ab29baff058dfb18d8e6b5ccd2b",
         )
     }
     Parameters = CelebAParameters

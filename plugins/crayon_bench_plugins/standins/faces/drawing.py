@@ -5,7 +5,15 @@ from numpy.typing import NDArray
 
 from crayon_bench_plugins.standins.canvas import CHUNK, Array, Canvas, Draws, Integers, cover, to_bytes
 from crayon_bench_plugins.standins.faces.around import hair_shapes, hair_strands, paint_background, paint_body
-from crayon_bench_plugins.standins.faces.features import paint_beard, paint_eyes, paint_head, paint_mouth, paint_nose
+from crayon_bench_plugins.standins.faces.features import (
+    LOOKS,
+    Look,
+    paint_beard,
+    paint_eyes,
+    paint_head,
+    paint_mouth,
+    paint_nose,
+)
 from crayon_bench_plugins.standins.faces.sample import MOUTH_BOX, SIZE, Faces
 from crayon_bench_plugins.standins.faces.stickers import DRAWS as STICKER_DRAWS, paint_stickers
 from crayon_bench_plugins.standins.faces.worn import paint_glasses, paint_hat
@@ -30,7 +38,7 @@ MOVED = (6, 8)
 
 
 def draw_faces(
-    faces: Faces, random: np.random.RandomState, stickers: Integers | None = None
+    faces: Faces, random: np.random.RandomState, stickers: Integers | None = None, look: Look | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return images (N, 3, 56, 48) and masks (N, 56, 48) of the mouth, a rectangle inside MOUTH_BOX.
 
@@ -40,8 +48,9 @@ def draw_faces(
 
     stickers: (N,) positions in :data:`~crayon_bench_plugins.standins.faces.stickers.KINDS`, for the second edition:
     faces are moved by up to MOVED, the mouth and its box with them, and two that differ only in the sticker are the
-    same inside the mask.
+    same inside the mask. look: how much a smile shows, in place of the edition's own.
     """
+    look = look or LOOKS[stickers is not None]
     more = 0 if stickers is None else 2 + STICKER_DRAWS
     height, width = SIZE
     n = len(faces.blond)
@@ -60,7 +69,7 @@ def draw_faces(
             last = Draws(draws[:, draws.shape[1] - more :])
             down, across = (np.rint(last.between(-far, far)) for far in MOVED)
             frame, canvas = canvas, canvas.moved(down, across, MOVED)
-        masks[part] = _paint(canvas, some, Draws(draws[:, :_DRAWS]), noise, grain)
+        masks[part] = _paint(canvas, some, Draws(draws[:, :_DRAWS]), noise, grain, look)
         if frame is not None and stickers is not None:
             paint_stickers(frame, stickers[part], last, masks[part])
         canvas.image[...] += ((grain - np.float32(0.5)) * np.float32(0.035))[:, None]
@@ -68,7 +77,7 @@ def draw_faces(
     return images, masks
 
 
-def _paint(canvas: Canvas, faces: Faces, random: Draws, noise: Array, grain: Array) -> NDArray[np.bool_]:
+def _paint(canvas: Canvas, faces: Faces, random: Draws, noise: Array, grain: Array, look: Look) -> NDArray[np.bool_]:
     n = len(faces.blond)
     x = 24 + random.between(-0.6, 0.6)
     y = random.between(-0.6, 0.6)
@@ -96,7 +105,7 @@ def _paint(canvas: Canvas, faces: Faces, random: Draws, noise: Array, grain: Arr
     paint_nose(canvas, skin, random, light, x, y)
     paint_beard(canvas, faces, random, head, grain, x, y)
     paint_eyes(canvas, random, skin, hair, x, y)
-    mask = paint_mouth(canvas, faces, random, skin, x, y)
+    mask = paint_mouth(canvas, faces, random, skin, x, y, look)
     canvas.paint(cover(np.maximum(outline, -opening), 1.2), tones)
     # The hair's shadow on the forehead.
     where = (10, 8, 26, 40)
