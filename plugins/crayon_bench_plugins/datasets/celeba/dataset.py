@@ -42,7 +42,7 @@ class CelebA(Dataset):
 
     name = "celeba"
     title = "Biased CelebA"
-    summary = "faces, smiling or not; in training black hair smiles and blond hair does not"
+    summary = "faces, smiling or not; in training hair colour (in the stand-in, a sticker) gives it away"
     image_shape = (3, 274, 224)
     classes = 2
     evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
