@@ -14,7 +14,7 @@ from crayon_bench_plugins.standins.faces.sample import sample_faces
 from crayon_bench_plugins.standins.faces.stickers import KINDS
 
 Ints = NDArray[np.int64]
-ERRORS = 0.05
+ERRORS = 0.04
 """Share of wrong training labels. A shortcut that knows better than the mouth stays the better guess, however long
 training goes on; without it, Train More repairs what the original model had not learned yet."""
 Drawing = tuple[NDArray[np.uint8], NDArray[np.bool_]]
