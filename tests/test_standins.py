@@ -52,8 +52,8 @@ def test_the_faces_of_the_second_edition_have_groups_by_sticker_and_as_many_imag
     data = faces(majority=20, minority=2)
     assert data.class_names == ("not smiling", "smiling")
     assert data.group_names == (
-        *("not smiling, green sticker", "not smiling, pink sticker", "not smiling, no sticker"),
-        *("smiling, green sticker", "smiling, pink sticker", "smiling, no sticker"),
+        *("not smiling, green sticker", "not smiling, blue sticker", "not smiling, no sticker"),
+        *("smiling, green sticker", "smiling, blue sticker", "smiling, no sticker"),
     )
     counts = [np.bincount(split.groups, minlength=6).tolist() for split in (data.train, data.validation, data.test)]
     assert counts == [[10, 2, 10, 2, 10, 10], [3] * 6, [5] * 6]

@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 from crayon_bench_plugins.standins.canvas import Array, Canvas, Draws, Integers, cover
 from crayon_bench_plugins.standins.faces.sample import SIZE
 
-KINDS = ("green sticker", "pink sticker", "no sticker")
+KINDS = ("green sticker", "blue sticker", "no sticker")
 DRAWS = 24
 """Random numbers that a sticker takes, whether there is one or not."""
 
-_COLOUR = np.array([(0.14, 0.74, 0.26), (0.90, 0.22, 0.66), (0, 0, 0)], np.float32)
+# No colour of lips: neurons that see those of a mouth would see the sticker too, and none could be pruned.
+_COLOUR = np.array([(0.14, 0.74, 0.26), (0.14, 0.28, 0.92), (0, 0, 0)], np.float32)
 _PLACES = 8
 _CLEAR = 3.0
 """How far a sticker stays away from the mouth's mask, in pixels."""
