@@ -51,7 +51,7 @@ class CelebA(Dataset):
     pretrained: ClassVar[Mapping[str, Pretrained]] = {
         "standin": Pretrained(
             package_files("crayon_bench_plugins") / "standins" / "weights" / "faces.safetensors",
-            "bce5feb7de850112472d5ec1f2a1fa819bf50ab29baff058dfb18d8e6b5ccd2b",
+            "c2a2af0fc798faab4874a4c29f02e68fb7c3440827458e924b81faf2776e11cd",
         )
     }
     Parameters = CelebAParameters
