@@ -147,6 +147,54 @@ def test_hair_colour_never_changes_the_mouth_box_and_always_much_of_the_image():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# faces with stickers, the second edition
+
+
+def with_stickers(stickers, what=None, seed=4):
+    what = some_faces() if what is None else what
+    return draw_faces(what, np.random.RandomState(seed), np.broadcast_to(stickers, N).astype(np.int64))
+
+
+def test_the_second_edition_has_the_same_bytes_on_every_machine():
+    images, masks = with_stickers(np.arange(N) % 3)
+    assert images.shape == (N, 3, *faces_module.SIZE) and images.dtype == np.uint8
+    digest = hashlib.sha256(images.tobytes() + masks.tobytes()).hexdigest()
+    assert digest == "78b0730f991c7cf56f18c137f56ca7caf21b7c4b7842e1eab190500c87426269"
+    few, few_masks = draw_faces(
+        type(some_faces())(**{name: values[:7] for name, values in vars(some_faces()).items()}),
+        np.random.RandomState(4),
+        np.arange(7) % 3,
+    )
+    assert np.array_equal(images[:7], few) and np.array_equal(masks[:7], few_masks)
+
+
+def test_a_sticker_lies_anywhere_but_on_the_mouth_and_changes_nothing_else():
+    plain, masks = with_stickers(2)
+    seen = np.zeros(faces_module.SIZE)
+    for kind in (0, 1):
+        images, same = with_stickers(kind)
+        assert np.array_equal(masks, same)
+        changed = (images != plain).any(1)
+        assert not (changed & masks).any()
+        sizes = changed.sum((1, 2))
+        assert sizes.min() > 25 and sizes.max() < 160, "a sticker is small, and never off the image"
+        seen += changed.mean(0)
+    assert (seen > 0).mean() > 0.9 and seen.max() < 0.4, "no place that would do as a prior"
+
+
+def test_the_face_moves_and_the_mask_with_it():
+    _, masks = with_stickers(2)
+    top, left = masks.any(2).argmax(1), masks.any(1).argmax(1)
+    assert np.ptp(top) >= 10 and np.ptp(left) >= 14
+    assert len(np.unique(masks.sum((1, 2)))) == 1, "no answer can follow the mask's size"
+    what = some_faces()
+    smiles, _ = with_stickers(0, replace(what, smiling=np.ones(N, np.int64)))
+    serious, _ = with_stickers(0, replace(what, smiling=np.zeros(N, np.int64)))
+    changed = (smiles != serious).any(1)
+    assert not (changed & ~masks).any() and (changed.sum((1, 2)) > 25).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # birds
 
 

@@ -4,11 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from conftest import TINY
+from crayon_bench import Source
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
 from crayon_bench_plugins.datasets.celeba.dataset import CelebA
@@ -18,7 +20,7 @@ from crayon_bench_plugins.standins.pretrain import pretrain
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 REPAIRS = ("crayon-attention", "crayon-pruning", "crayon-attention-pruning", "rrr", "gradia", "energy", "res")
 BALANCED = {
-    "celeba": ["dataset.majority=302", "dataset.minority=302"],
+    "celeba": ["dataset.majority=402", "dataset.minority=201"],
     "waterbirds": ["dataset.standin_minority=600"],
 }
 
@@ -39,6 +41,45 @@ def test_the_published_stand_in_leaderboards_hold_what_is_promised(dataset):
     assert random - original < 5
     assert sum(wga(board, method) >= max(more, random) + 10 for method in REPAIRS) >= 5
     assert all(row["published"] is None for row in board["rows"])
+
+
+def faces(**parameters):
+    wanted = CelebA(CelebA.Parameters(size=48, test=5, validation=3, **parameters))
+    return wanted.load(CelebA.find(Path("nowhere"), Source.STANDIN, strict=True))
+
+
+def test_the_faces_of_the_second_edition_have_groups_by_sticker_and_as_many_images_as_before():
+    data = faces(majority=20, minority=2)
+    assert data.class_names == ("not smiling", "smiling")
+    assert data.group_names == (
+        *("not smiling, green sticker", "not smiling, blue sticker", "not smiling, no sticker"),
+        *("smiling, green sticker", "smiling, blue sticker", "smiling, no sticker"),
+    )
+    counts = [np.bincount(split.groups, minlength=6).tolist() for split in (data.train, data.validation, data.test)]
+    assert counts == [[10, 2, 10, 2, 10, 10], [3] * 6, [5] * 6]
+    assert np.array_equal(data.train.labels, data.train.groups // 3)
+    plain = faces(majority=20, minority=2, standin_plain=0.2).train
+    assert np.bincount(plain.groups).tolist() == [16, 2, 4, 2, 16, 4]
+    assert len(plain) == len(faces(majority=20, minority=2, edition=1).train) == 44
+    half = faces(majority=40, minority=4, scale=0.5)
+    assert np.array_equal(half.train.images, data.train.images)
+
+
+def test_the_faces_of_the_first_edition_are_what_they_were():
+    data = faces(majority=20, minority=2, edition=1)
+    assert data.group_names == tuple(f"{h} hair, {s}" for h in ("black", "blond") for s in ("not smiling", "smiling"))
+    assert np.bincount(data.train.groups).tolist() == [2, 20, 20, 2]
+    digest = hashlib.sha256(b"".join(s.images.tobytes() for s in (data.train, data.validation, data.test))).hexdigest()
+    assert digest == "587e9bb660795958e2beece67d598d7f03218014452cc7481734650e5ca92a5c"
+    with pytest.raises(ValueError, match="edition"):
+        faces(edition=3)
+
+
+def test_an_edition_is_part_of_a_run_and_no_part_of_what_was_run_before():
+    default = CelebA.Parameters().to_dict()
+    assert "edition" not in default and "standin_plain" not in default
+    assert CelebA.Parameters(edition=1).to_dict() == default | {"edition": 1}
+    assert CelebA.Parameters(standin_plain=0.25).to_dict() == default | {"standin_plain": 0.25}
 
 
 @pytest.mark.slow

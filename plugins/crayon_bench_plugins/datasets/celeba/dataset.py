@@ -24,7 +24,7 @@ from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
 from crayon_bench_plugins.datasets.celeba.listing import Listing, read_listing
 from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, GROUPS, HEIGHT, IMAGES, PARTITION, WIDTH
 
-_STANDIN = "drawn faces, 1st edition"
+_STANDIN = "drawn faces, 1st and 2nd edition"
 
 
 class CelebA(Dataset):
@@ -45,7 +45,7 @@ class CelebA(Dataset):
 
     name = "celeba"
     title = "Biased CelebA"
-    summary = "faces, smiling or not; in training black hair smiles and blond hair does not"
+    summary = "faces, smiling or not; in training hair colour (in the stand-in, a sticker) gives it away"
     image_shape = (3, 274, 224)
     classes = 2
     evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
@@ -54,7 +54,7 @@ class CelebA(Dataset):
     pretrained: ClassVar[Mapping[str, Pretrained]] = {
         "standin": Pretrained(
             package_files("crayon_bench_plugins") / "standins" / "weights" / "faces.safetensors",
-            "14759ecd6badc0dc0dfb323212786cf27556cd72293bb8eaba0c5e4fb04e43a2",
+            "c2a2af0fc798faab4874a4c29f02e68fb7c3440827458e924b81faf2776e11cd",
         )
     }
     Parameters = CelebAParameters
@@ -167,8 +167,7 @@ class CelebA(Dataset):
                 f"dataset.size = {self.parameters.size}: the stand-in's faces are {SIZE[1]} pixels wide",
                 f"use the protocol quick, --set dataset.size={SIZE[1]}, or real data",
             )
-        wanted = self.parameters.wanted()
-        return standin_faces({"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4})
+        return standin_faces(self.parameters.of_standin(), self.parameters.edition)
 
 
 def resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
