@@ -373,9 +373,9 @@ def test_real_faces(faces):
 def test_verify_lists_every_broken_image(cli, tmp_path, form, packed):
     folder = tmp_path / "root" / "celeba"
     write_celeba(folder, packed=packed)
-    names = [f"{number:06d}.jpg" for number in (1, 2, 40, 41, 90)]
-    said = ("broken image", "is missing", "not an image", "has not the aspect", "is missing")
-    broken = {1: jpeg(1)[:500], 2: None, 40: b"\1\2\3", 41: jpeg(1, (89, 89)), 90: None}
+    names = [f"{number:06d}.jpg" for number in (1, 2, 40, 41, 80, 90)]
+    said = ("broken image", "is missing", "not an image", "has not the aspect", "an empty file", "is missing")
+    broken = {1: jpeg(1)[:500], 2: None, 40: b"\1\2\3", 41: jpeg(1, (89, 89)), 80: b"", 90: None}
     if packed:
         with zipfile.ZipFile(folder / IMAGES.packed) as bundle:
             members = {name: bundle.read(name) for name in bundle.namelist()}
@@ -385,10 +385,11 @@ def test_verify_lists_every_broken_image(cli, tmp_path, form, packed):
                 if content is not None:
                     bundle.writestr(name, content)
         raw = bytearray((folder / IMAGES.packed).read_bytes())
-        raw[raw.index(members["img_align_celeba/000050.jpg"]) + 300] ^= 1  # its checksum is of what it was
+        for number in (50, 60):
+            raw[raw.index(members[f"img_align_celeba/{number:06d}.jpg"]) + 300] ^= 1  # its checksum is of what it was
         (folder / IMAGES.packed).write_bytes(raw)
-        names.insert(4, "000050.jpg")
-        said = (*said[:4], "Bad CRC", said[4])
+        names[4:4] = ["000050.jpg", "000060.jpg"]
+        said = (*said[:4], "Bad CRC", "Bad CRC", *said[4:])
     else:
         for number, content in broken.items():
             (folder / IMAGES.name / f"{number:06d}.jpg").unlink()
