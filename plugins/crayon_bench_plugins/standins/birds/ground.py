@@ -1,4 +1,4 @@
-"""Open ground, and what may stand or lie on it: a tree or a pond."""
+"""Open ground, and what may stand or lie on it: a bush or a pond."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from crayon_bench_plugins.standins.birds.sample import SIZE
 from crayon_bench_plugins.standins.canvas import Array, Canvas, Draws, cover, join, per_image, spread, wave
 
 PLACES = 20
-"""How many places are tried for a tree or a pond."""
-GAP = 7
-"""Pixels that a tree or a pond is away from the bird, if one of the places is: what a neuron of the small CNN sees of
+"""How many places are tried for a bush or a pond."""
+GAP = 6
+"""Pixels that a bush or a pond is away from the bird, if one of the places is: what a neuron of the small CNN sees of
 one then has nothing of the other."""
 
 _HIGH = np.array([(0.74, 0.77, 0.81), (0.83, 0.81, 0.77), (0.72, 0.72, 0.76), (0.84, 0.82, 0.78)], np.float32)
@@ -47,33 +47,33 @@ def paint_ground(canvas: Canvas, ground: NDArray[np.int64], random: Draws, noise
     return horizon
 
 
-def paint_tree(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, noise: Array) -> None:
-    """Paint a round tree on the ground, at a place where it does not touch the *bird* if there is one."""
-    wide, high = random.between(4.2, 5.2), random.between(4.0, 4.8)
-    trunk = random.between(2.6, 3.6)
-    places = [(random.between(4, 52), horizon + random.between(5, 38)) for _ in range(PLACES)]
-    x, foot = _free_place(canvas, bird, places, wide, (high * 2 + trunk) * np.float32(0.5), lift=1.0)
-    middle = foot - trunk - high
-    canvas.shade(1 - np.float32(0.22) * cover(canvas.ellipse(x, foot + 0.4, wide * 0.9, 1.5), 2))
-    stem = canvas.stroke(x, foot, x + random.between(-0.6, 0.6), middle, 1.3, 0.9)
-    canvas.paint(cover(stem), _tinted(random, (0.36, 0.25, 0.16)))
-    crown = canvas.ellipse(x, middle, wide, high)
+def paint_bush(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, noise: Array) -> None:
+    """Paint a low bush on the ground, at a place away from the *bird* if there is one."""
+    wide, high = random.between(10.0, 12.5), random.between(4.6, 5.6)
+    places = [(random.between(5, 51), horizon + random.between(6, 38)) for _ in range(PLACES)]
+    x, y = _free_place(canvas, bird, places, wide, high)
+    foot = y + high * 0.7
+    canvas.shade(1 - np.float32(0.30) * cover(canvas.ellipse(x, foot, wide * 1.05, 1.6), 2))
+    crown = canvas.ellipse(x, y, wide * 0.6, high * 1.15)
     for side in (-1, 1):
-        bulge = canvas.ellipse(x + side * wide * 0.55, middle + random.between(-1.5, 2.0), wide * 0.55, high * 0.55)
+        bulge = canvas.ellipse(
+            x + side * wide * 0.5, y + random.between(0.0, 1.4), wide * 0.5, high * random.between(0.75, 0.95)
+        )
         crown = join(crown, bulge, 1.5)
+    crown = np.maximum(crown, canvas.y - per_image(foot + 0.8))
     smooth = [spread(noise[:, i], *SIZE) for i in range(2)]
     leaves = wave(canvas.x * np.float32(0.29) + smooth[0] * 3) * wave(canvas.y * np.float32(0.31) + smooth[1] * 3)
-    light = np.clip(1 - (canvas.y - per_image(middle)) / per_image(high) * np.float32(0.28), 0.6, 1.3)
-    tone = (np.float32(0.72) + leaves * np.float32(0.6)) * light
-    green = _tinted(random, (0.20, 0.42, 0.16))
+    light = np.clip(1 - (canvas.y - per_image(y)) / per_image(high) * np.float32(0.25), 0.65, 1.3)
+    tone = (np.float32(0.74) + leaves * np.float32(0.62)) * light
+    green = _tinted(random, (0.24, 0.50, 0.16))
     canvas.paint(cover(crown, 1.2), green[:, :, None, None] * tone[:, None])
 
 
 def paint_pond(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, streaks: Array) -> None:
-    """Paint a pond in the ground, at a place where it does not touch the *bird* if there is one."""
-    wide, deep = random.between(6.0, 7.2), random.between(3.0, 3.6)
+    """Paint a pond in the ground, at a place away from the *bird* if there is one."""
+    wide, deep = random.between(10.5, 13.0), random.between(4.6, 5.6)
     places = [(random.between(5, 51), horizon + random.between(7, 36)) for _ in range(PLACES)]
-    x, y = _free_place(canvas, bird, places, wide, deep, lift=0.0)
+    x, y = _free_place(canvas, bird, places, wide, deep)
     smooth = wave(canvas.x * np.float32(0.07) + per_image(random.between(0, 1))) - np.float32(0.5)
     shore = canvas.ellipse(x, y, wide, deep) + smooth * np.float32(0.9)
     canvas.shade(1 - np.float32(0.30) * cover(shore - np.float32(1.2), 2))
@@ -87,15 +87,13 @@ def paint_pond(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: 
 
 
 def _free_place(
-    canvas: Canvas, bird: NDArray[np.bool_], places: Sequence[tuple[Array, Array]], a: Array, b: Array, lift: float
+    canvas: Canvas, bird: NDArray[np.bool_], places: Sequence[tuple[Array, Array]], a: Array, b: Array
 ) -> tuple[Array, Array]:
     """Return the first of the *places* whose ellipse of half axes *a*, *b*, with the gap, has fewest pixels of *bird*.
 
-    places: x and y, (N,) each. lift: how far the ellipse's middle lies above a place, in *b*.
+    places: x and y, (N,) each.
     """
-    touched = np.stack(
-        [((canvas.ellipse(x, y - b * np.float32(lift), a + GAP, b + GAP) < 0) & bird).sum((1, 2)) for x, y in places]
-    )
+    touched = np.stack([((canvas.ellipse(x, y, a + GAP, b + GAP) < 0) & bird).sum((1, 2)) for x, y in places])
     first, rows = touched.argmin(0), np.arange(len(bird))
     across, down = (np.stack(column)[first, rows] for column in zip(*places, strict=True))
     return across, down

@@ -1,4 +1,4 @@
-"""The second edition: birds on open ground, in half of the training images beside a tree or a pond."""
+"""The second edition: birds on open ground, in half of the training images beside a bush or a pond."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from crayon_bench import LoadedData, Split
 from crayon_bench_plugins.standins.birds.figure import draw_figure
-from crayon_bench_plugins.standins.birds.ground import paint_ground, paint_pond, paint_tree
+from crayon_bench_plugins.standins.birds.ground import paint_bush, paint_ground, paint_pond
 from crayon_bench_plugins.standins.birds.sample import SIZE, BirdsOutside, sample_birds_outside
 from crayon_bench_plugins.standins.canvas import CHUNK, Canvas, Draws, to_bytes
 
 GROUPS = (
-    "landbird by a tree",
+    "landbird by a bush",
     "landbird by a pond",
     "landbird on open ground",
-    "waterbird by a tree",
+    "waterbird by a bush",
     "waterbird by a pond",
     "waterbird on open ground",
 )
@@ -27,7 +27,7 @@ _STREAKS = (26, 6)
 
 _AREA = np.array([287, 317, 385, 278, 296, 416, 353, 339, 298, 432], np.float32)
 """Pixels of a bird of each species at scale 1: on open ground all species are of one area."""
-_PIXELS = 190
+_PIXELS = 130
 """Pixels of a small bird there."""
 _LIGHT = np.array([(1.0, 1.0, 1.0), (0.80, 0.80, 0.82), (1.04, 0.97, 0.88), (0.92, 0.96, 1.02)], np.float32)
 
@@ -57,7 +57,7 @@ def draw_birds_outside(
         bird, mask = draw_figure(some, np.sqrt(np.float32(_PIXELS) / _AREA[kind]), Draws(figure))
         scene = Canvas.blank(len(some.left), height, width)
         horizon = paint_ground(scene, some.ground, Draws(below), noise, streaks)
-        for thing, paint, texture in ((0, paint_tree, noise[:, 2:]), (1, paint_pond, streaks)):
+        for thing, paint, texture in ((0, paint_bush, noise[:, 2:]), (1, paint_pond, streaks)):
             here = np.flatnonzero(some.beside == thing)
             if len(here):
                 canvas = Canvas(scene.image[here], scene.x, scene.y)

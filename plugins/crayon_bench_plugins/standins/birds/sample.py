@@ -59,10 +59,10 @@ class Birds(Figures):
 
 @dataclass(frozen=True)
 class BirdsOutside(Figures):
-    """Birds on open ground, some of them beside a tree or a pond: the second edition."""
+    """Birds on open ground, some of them beside a bush or a pond: the second edition."""
 
     beside: Integers
-    """0 a tree, 1 a pond, 2 nothing: the shortcut."""
+    """0 a bush, 1 a pond, 2 nothing: the shortcut."""
     ground: Integers
     """0–3: which of the GROUNDS."""
 
