@@ -52,14 +52,14 @@ class WaterbirdsParameters(Parameters):
     )
     edition: Literal[1, 2] = Field(
         default=2,
-        description="stand-in alone: 2, birds on open ground, half of those in training beside a bush or a pond; 1, "
+        description="stand-in alone: 2, birds on open ground, half of those in training among bushes or ponds; 1, "
         "birds before scenes of land or water, where all maps are equally wrong and answers carry little",
     )
     standin_minority: int = Field(
         default=4,
         ge=0,
         le=10_000,
-        description="stand-in alone: training images of landbirds by a pond, and of waterbirds by a bush; there are 300"
+        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes; there are 300"
         " of each of the other four groups. In edition 1: of landbirds on water, and of waterbirds on land, beside 600",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")

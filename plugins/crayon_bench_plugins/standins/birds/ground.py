@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from crayon_bench_plugins.standins.birds.sample import SIZE
 from crayon_bench_plugins.standins.canvas import Array, Canvas, Draws, cover, join, per_image, spread, wave
 
-PLACES = 20
+PLACES = 12
 """How many places are tried for a bush or a pond."""
 GAP = 6
 """Pixels that a bush or a pond is away from the bird, if one of the places is: what a neuron of the small CNN sees of
@@ -49,7 +49,7 @@ def paint_ground(canvas: Canvas, ground: NDArray[np.int64], random: Draws, noise
 
 def paint_bush(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, noise: Array) -> None:
     """Paint a low bush on the ground, at a place away from the *bird* if there is one."""
-    wide, high = random.between(10.0, 12.5), random.between(4.6, 5.6)
+    wide, high = random.between(6.6, 8.4), random.between(3.4, 4.4)
     places = [(random.between(5, 51), horizon + random.between(6, 38)) for _ in range(PLACES)]
     x, y = _free_place(canvas, bird, places, wide, high)
     foot = y + high * 0.7
@@ -71,7 +71,7 @@ def paint_bush(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: 
 
 def paint_pond(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, streaks: Array) -> None:
     """Paint a pond in the ground, at a place away from the *bird* if there is one."""
-    wide, deep = random.between(10.5, 13.0), random.between(4.6, 5.6)
+    wide, deep = random.between(6.8, 8.8), random.between(3.2, 4.2)
     places = [(random.between(5, 51), horizon + random.between(7, 36)) for _ in range(PLACES)]
     x, y = _free_place(canvas, bird, places, wide, deep)
     smooth = wave(canvas.x * np.float32(0.07) + per_image(random.between(0, 1))) - np.float32(0.5)

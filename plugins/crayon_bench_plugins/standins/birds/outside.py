@@ -1,4 +1,4 @@
-"""The second edition: birds on open ground, in half of the training images beside a bush or a pond."""
+"""The second edition: birds on open ground, in half of the training images among bushes or ponds."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,18 @@ from crayon_bench_plugins.standins.birds.sample import SIZE, BirdsOutside, sampl
 from crayon_bench_plugins.standins.canvas import CHUNK, Canvas, Draws, to_bytes
 
 GROUPS = (
-    "landbird by a bush",
-    "landbird by a pond",
+    "landbird among bushes",
+    "landbird among ponds",
     "landbird on open ground",
-    "waterbird by a bush",
-    "waterbird by a pond",
+    "waterbird among bushes",
+    "waterbird among ponds",
     "waterbird on open ground",
 )
 
-_DRAWS = (32, 64, 40)
+THINGS = 3
+"""Bushes or ponds in an image that has some."""
+
+_DRAWS = (32, 40 * THINGS, 40)
 """Random numbers for each image: for the ground, for what is on it, for the bird."""
 _KNOTS = 10
 _STREAKS = (26, 6)
@@ -61,7 +64,8 @@ def draw_birds_outside(
             here = np.flatnonzero(some.beside == thing)
             if len(here):
                 canvas = Canvas(scene.image[here], scene.x, scene.y)
-                paint(canvas, mask[here], horizon[here], Draws(beside[here]), texture[here])
+                for numbers in np.split(beside[here], THINGS, axis=1):
+                    paint(canvas, mask[here], horizon[here], Draws(numbers), texture[here])
                 scene.image[here] = canvas.image
         image = np.where(mask[:, None], bird, scene.image) * _LIGHT[some.light][:, :, None, None]
         image += ((grain.reshape(-1, 1, height, width)) - np.float32(0.5)) * np.float32(0.035)
