@@ -21,7 +21,7 @@ PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 REPAIRS = ("crayon-attention", "crayon-pruning", "crayon-attention-pruning", "rrr", "gradia", "energy", "res")
 BALANCED = {
     "celeba": ["dataset.majority=402", "dataset.minority=201"],
-    "waterbirds": ["dataset.standin_minority=600"],
+    "waterbirds": ["dataset.standin_minority=300"],
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,11 @@ from crayon_bench_plugins.datasets.waterbirds.evidence import BirdEvidence, bird
 from crayon_bench_plugins.datasets.waterbirds.metadata import Row, corrected, differing_sizes, read_metadata
 from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS
 
-_STANDIN = "drawn birds on drawn scenes, 1st edition"
-STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = 600, 100, 200
-"""The stand-in's images of each group, in training of each of the two frequent ones; as many of both classes."""
+_STANDIN = "drawn birds"
+_EDITIONS = "drawn birds, editions 1 and 2"
+"""What the content hash is of; which of the two it is stands among the parameters."""
+STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = {1: 600, 2: 300}, 100, 200
+"""The stand-in's images of each group, in training of each frequent one; as many of both classes."""
 
 
 class WaterbirdsParameters(Parameters):
@@ -50,14 +52,24 @@ class WaterbirdsParameters(Parameters):
         description='"corrected": Eastern Towhee, Western Meadowlark and Western Wood Pewee are landbirds, which the '
         "published labels call waterbirds; their groups follow",
     )
+    edition: Literal[1, 2] = Field(
+        default=2,
+        description="stand-in alone: 2, birds on open ground, half of those in training among bushes or ponds; 1, "
+        "birds before scenes of land or water, where all maps are equally wrong and answers carry little",
+    )
     standin_minority: int = Field(
-        default=6,
+        default=4,
         ge=0,
         le=10_000,
-        description="stand-in alone: training images of landbirds on water, and of waterbirds on land; there are 600 of"
-        " each of the other two groups",
+        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes; there are 300"
+        " of each of the other four groups. In edition 1: of landbirds on water, and of waterbirds on land, beside 600",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values without the default edition: it came later, and says nothing of real data."""
+        values = super().to_dict()
+        return values if self.edition != 2 else {k: v for k, v in values.items() if k != "edition"}
 
 
 class Waterbirds(Dataset):
@@ -100,7 +112,7 @@ class Waterbirds(Dataset):
         """Look for the published set and for CUB's segmentations, each as a folder or an archive."""
         reports = files_of(cls, root, source)
         if not reports:
-            return standin_of(cls, root, source, _STANDIN)
+            return standin_of(cls, root, source, _STANDIN, _EDITIONS)
         paths = {report.file.name: report.path for report in reports}
         pictures, masks, rows = _check(paths)
         notes = unverified(cls, reports, strict=strict)
@@ -197,6 +209,7 @@ class Waterbirds(Dataset):
         return wrong
 
     def _standin(self) -> LoadedData:
+        from crayon_bench_plugins.standins.birds.outside import standin_birds_outside
         from crayon_bench_plugins.standins.birds.sample import SIZE
         from crayon_bench_plugins.standins.splits import standin_birds
 
@@ -205,12 +218,16 @@ class Waterbirds(Dataset):
                 f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
                 f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
-        rare = self.parameters.standin_minority
-        return standin_birds(
+        rare, often = self.parameters.standin_minority, STANDIN_MAJORITY[self.parameters.edition]
+        if self.parameters.edition == 1:
+            draw, train = standin_birds, [often, rare, rare, often]
+        else:
+            draw, train = standin_birds_outside, [often, rare, often, rare, often, often]
+        return draw(
             {
-                "train": (STANDIN_MAJORITY, rare, rare, STANDIN_MAJORITY),
-                "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * 4,
-                "test": [STANDIN_TEST] * 4,
+                "train": train,
+                "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * len(train),
+                "test": [STANDIN_TEST] * len(train),
             }
         )
 
