@@ -61,8 +61,9 @@ class WaterbirdsParameters(Parameters):
         default=4,
         ge=0,
         le=10_000,
-        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes; there are"
-        " 300 of each of the other four groups. In edition 1: of landbirds on water, and of waterbirds on land, beside 600",
+        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes; there"
+        " are 300 of each of the other four groups. In edition 1: of landbirds on water, and of waterbirds on land,"
+        " beside 600",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
 
