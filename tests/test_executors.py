@@ -118,18 +118,19 @@ def test_records_do_not_depend_on_the_executor(name, serial, tmp_path, capsys):
     """Bit for bit; also what is said, but for order and times."""
     from crayon_bench.cli import invoke
 
-    store = tmp_path / "store"
+    store, expected = tmp_path / "store", serial
     if name == "processes":
         assert invoke([*SWEEP, "--store", str(store), *EXECUTORS[name]]) == 0
         err = capsys.readouterr().err
-    else:
-        err = run_in_process(store, name)
-    assert len(serial) == 8
-    assert {record["status"] for record, _ in serial.values()} == {"ok", "skipped"}
-    assert plain(content(store)) == plain(serial)
+    else:  # where a run is a process, or nearly so, one seed
+        err = run_in_process(store, name, "--seeds", "1")
+        expected = {key: found for key, found in serial.items() if ".s0." in key}
+    assert len(expected) == (8 if name == "processes" else 4)
+    assert {record["status"] for record, _ in expected.values()} == {"ok", "skipped"}
+    assert plain(content(store)) == plain(expected)
     lines = [line for line in err.splitlines() if line.startswith(("[", "decoymnist "))]
     ends = Counter(re.sub(r"\[.*?\] |; [\d.]+ s(; about .* left)?$", "", line) for line in lines)
-    assert sum("Acc" in line for line in ends) == 6
+    assert sum("Acc" in line for line in ends) == len(expected) * 3 // 4
     assert sum("skipped" in line for line in ends) == 1
     assert not list(store.glob(".sweep.*"))
     assert "Traceback" not in err
@@ -347,7 +348,7 @@ def test_garbage_on_standard_output_is_not_in_the_table(name, warm, tmp_path):
     body = "import os, sys\nprint('garbage1')\nos.write(1, b'garbage2')\nos.system('echo garbage3')\nsys.__stdout__.write('garbage4')"
     file.write_text(method("loud", body + "\nsys.__stdout__.flush()\nreturn job.model"))
     run = [*RUN, "--methods", "loud,train-more", "--seeds", "1", "--plugin", file, *TINY, "--quiet"]
-    result = warm(*run, *EXECUTORS[name])
+    result = warm(*run, *EXECUTORS[name], *(["--workers", "1"] if name == "processes" else []))
     assert result.code == 0
     assert "garbage" not in result.out
     (log,) = Path("crayon-runs/runs").glob("*.loud.*/log.txt")
@@ -371,9 +372,9 @@ def _nothing_is_left_running():
     BEGUN.clear()
 
 
-def begin(store: Path, name: str, *, group: bool = False) -> Command:
+def begin(store: Path, name: str, *more: str, group: bool = False) -> Command:
     command = [*RUN, "--methods", "original,train-more", "--seeds", "2", "--source", "standin"]
-    command += ["--set", "original.epochs=2", "--set", "refine.epochs=1500", "--store", store, *EXECUTORS[name]]
+    command += ["--set", "original.epochs=2", "--set", "refine.epochs=1500", "--store", store, *EXECUTORS[name], *more]
     BEGUN.append(Command(command, group=group))
     return BEGUN[-1]
 
@@ -406,8 +407,9 @@ def test_ctrl_c_looks_the_same_everywhere(name, group, tmp_path):
 
 
 def check_interruption(name: str, group: bool, store: Path, number: int, code: int, words: str) -> None:
-    process = begin(store, name, group=True)
-    made = ["original.s0"] if name == "serial" else ["original.s0", "original.s1"]  # several workers begin with these
+    alone = name == "serial" or (name in ("ray", "slurm") and not group)
+    process = begin(store, name, *(["--workers", "1"] if alone and name != "serial" else []), group=True)
+    made = ["original.s0"] if alone else ["original.s0", "original.s1"]  # several workers begin with these
     wait_until(lambda: len(list(store.glob("runs/*.original.*"))) == len(made) or process.poll() is not None)
     if name != "serial":  # a job of a queue takes seconds to begin, and one that has not begun leaves no record
         events = lambda: [file.read_bytes() for file in store.glob(".sweep.*/*.jsonl")]  # noqa: E731
