@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -29,9 +30,18 @@ def shell(command: str, **env: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    from crayon_bench.cli import invoke
+
+    folder = tmp_path_factory.mktemp("made") / "crayon-runs"
+    assert invoke([*serial(RUN), "--store", str(folder)]) == 0
+    return folder
+
+
 @pytest.fixture
-def store(cli):
-    assert cli(*RUN).code == 0
+def store(made):
+    shutil.copytree(made, "crayon-runs")
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
