@@ -9,8 +9,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from conftest import TINY
 import crayon_bench as cb
+from conftest import TINY
 from crayon_bench import Source
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
