@@ -9,6 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import crayon_bench as cb
 from conftest import TINY
 from crayon_bench import Source
 from crayon_bench.networks.convnets import ConvNet
@@ -96,6 +97,23 @@ def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
     assert wga(balanced, "original") >= wga(board, "original") + 25
     assert wga(board, "energy") >= wga(board, "train-more") + 10
     assert wga(board, "rrr") >= wga(board, "train-more") + 10
+
+
+@pytest.mark.slow
+def test_true_answers_repair_the_faces_and_shuffled_ones_do_not(cli):
+    """One seed of the acceptance: what CRAYON-Attention gains comes from the answers about single images."""
+    common = ["run", "--dataset", "celeba", "--source", "standin", "--seeds", "1", "--quiet", "--store", "store"]
+    assert cli(*common, "--methods", "train-more").code == 0
+    assert cli(*common, "--methods", "original,crayon-attention", "--control", "shuffled").code == 0
+    score = {
+        (record.coordinates["method"]["name"], record.coordinates.get("control")): record.metrics[
+            "worst_group_accuracy"
+        ].value
+        for record in cb.load_results("store")
+    }
+    assert score["original", None] <= 45 and score["train-more", None] < score["original", None] + 15
+    assert score["crayon-attention", None] >= 60
+    assert score["crayon-attention", None] >= score["crayon-attention", "shuffled"] + 30
 
 
 @pytest.mark.slow
