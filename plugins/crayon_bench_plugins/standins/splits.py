@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from crayon_bench import Evidence, LoadedData, Split
 from crayon_bench.data.masks import tight_boxes
 from crayon_bench_plugins.standins.birds.drawing import draw_birds
-from crayon_bench_plugins.standins.birds.sample import sample_birds
+from crayon_bench_plugins.standins.birds.outside import GROUPS as BIRD_GROUPS, draw_birds_outside
+from crayon_bench_plugins.standins.birds.sample import sample_birds, sample_birds_outside
 from crayon_bench_plugins.standins.faces.drawing import draw_faces
 from crayon_bench_plugins.standins.faces.sample import sample_faces
 from crayon_bench_plugins.standins.faces.stickers import KINDS
@@ -99,6 +100,27 @@ def _data(
         test=splits["test"],
         class_names=class_names,
         group_names=group_names,
+        evidence=MaskEvidence(masks["train"]),
+        test_evidence=MaskEvidence(masks["test"]),
+    )
+
+
+def standin_birds_outside(sizes: dict[str, Sequence[int]]) -> LoadedData:
+    """Return drawn birds. Label: water bird. sizes: split → number of images of each of the groups."""
+    splits, masks = {}, {}
+    for number, (name, counts) in enumerate(sizes.items()):
+        if not sum(counts):
+            continue
+        groups = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+        random = np.random.RandomState(2000 + number)
+        images, masks[name] = draw_birds_outside(sample_birds_outside(groups // 3, groups % 3, random), random)
+        splits[name] = Split(images, groups // 3, groups, [f"{name}-{i:05d}" for i in range(len(groups))])
+    return LoadedData(
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits["test"],
+        class_names=("landbird", "waterbird"),
+        group_names=BIRD_GROUPS,
         evidence=MaskEvidence(masks["train"]),
         test_evidence=MaskEvidence(masks["test"]),
     )

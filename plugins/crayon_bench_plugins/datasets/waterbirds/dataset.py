@@ -210,9 +210,8 @@ class Waterbirds(Dataset):
         return wrong
 
     def _standin(self) -> LoadedData:
-        from crayon_bench_plugins.standins.birds.outside import standin_birds_outside
         from crayon_bench_plugins.standins.birds.sample import SIZE
-        from crayon_bench_plugins.standins.splits import standin_birds
+        from crayon_bench_plugins.standins.splits import standin_birds, standin_birds_outside
 
         if self.parameters.size != SIZE[0]:
             raise UserError(
