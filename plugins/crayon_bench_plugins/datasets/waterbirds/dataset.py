@@ -58,7 +58,7 @@ class WaterbirdsParameters(Parameters):
         "birds before scenes of land or water, where all maps are equally wrong and answers carry little",
     )
     standin_minority: int = Field(
-        default=4,
+        default=6,
         ge=0,
         le=10_000,
         description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes; there"
