@@ -19,7 +19,7 @@ PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 REPAIRS = ("crayon-attention", "crayon-pruning", "crayon-attention-pruning", "rrr", "gradia", "energy", "res")
 BALANCED = {
     "celeba": ["dataset.majority=302", "dataset.minority=302"],
-    "waterbirds": ["dataset.standin_minority=300"],
+    "waterbirds": ["dataset.standin_rare=300"],
 }
 
 

@@ -56,18 +56,25 @@ class WaterbirdsParameters(Parameters):
         "birds before scenes of land or water, where all maps are equally wrong and answers carry little",
     )
     standin_minority: int = Field(
-        default=4,
+        default=6,
         ge=0,
         le=10_000,
-        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes; there are 300"
-        " of each of the other four groups. In edition 1: of landbirds on water, and of waterbirds on land, beside 600",
+        description="stand-in alone, edition 1: training images of landbirds on water, and of waterbirds on land; "
+        "there are 600 of each of the other two groups",
+    )
+    standin_rare: int = Field(
+        default=3,
+        ge=0,
+        le=10_000,
+        description="stand-in alone, edition 2: training images of landbirds among ponds, and of waterbirds among "
+        "bushes; there are 300 of each of the other four groups",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values without the default edition: it came later, and says nothing of real data."""
-        values = super().to_dict()
-        return values if self.edition != 2 else {k: v for k, v in values.items() if k != "edition"}
+        """Return the values without the defaults of what came later and says nothing of real data."""
+        later = {"edition": 2, "standin_rare": 3}
+        return {name: value for name, value in super().to_dict().items() if later.get(name) != value}
 
 
 class Waterbirds(Dataset):
@@ -196,10 +203,12 @@ class Waterbirds(Dataset):
                 f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
                 f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
-        rare, often = self.parameters.standin_minority, STANDIN_MAJORITY[self.parameters.edition]
+        often = STANDIN_MAJORITY[self.parameters.edition]
         if self.parameters.edition == 1:
+            rare = self.parameters.standin_minority
             draw, train = standin_birds, [often, rare, rare, often]
         else:
+            rare = self.parameters.standin_rare
             draw, train = standin_birds_outside, [often, rare, often, rare, often, often]
         return draw(
             {
