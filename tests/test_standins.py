@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from conftest import TINY
+from crayon_bench import load_results
 from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.specification import CNNSpec
 from crayon_bench_plugins.datasets.celeba.dataset import CelebA
@@ -39,6 +40,24 @@ def test_the_published_stand_in_leaderboards_hold_what_is_promised(dataset):
     assert random - original < 5
     assert sum(wga(board, method) >= max(more, random) + 10 for method in REPAIRS) >= 5
     assert all(row["published"] is None for row in board["rows"])
+
+
+@pytest.mark.slow
+def test_true_answers_repair_the_birds_and_shuffled_ones_do_not(cli):
+    """One seed that no weight was chosen by."""
+    common = ["--dataset", "waterbirds", "--source", "standin", "--seeds", "4", "--quiet", "--executor", "serial"]
+    methods = ["--methods", "original,train-more,crayon-attention", "--control", "shuffled"]
+    assert cli("run", *common, *methods, "--store", "birds").code == 0
+    score = {
+        (record.coordinates["method"]["name"], record.coordinates.get("control")): record.metrics[
+            "worst_group_accuracy"
+        ]
+        for record in load_results("birds")
+    }
+    true, shuffled = score["crayon-attention", None], score["crayon-attention", "shuffled"]
+    assert score["original", None] <= 0.45
+    assert true >= 0.6 and true >= score["train-more", None] + 0.1
+    assert true >= shuffled + 0.3
 
 
 @pytest.mark.slow
