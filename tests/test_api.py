@@ -58,8 +58,9 @@ def test_the_command_and_the_api_leave_the_same_records_and_print_the_same_table
 
 def test_frames_hold_what_records_hold(results):
     runs = results.to_frame("run")
-    assert list(runs.columns[:11]) == [
-        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "status", "metric",
+    assert list(runs.columns[:12]) == [
+        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "control", "oracle", "seed", "status",
+        "metric",
     ]  # fmt: skip
     assert len(runs) == sum(len(record.metrics) for record in results)
     for record in results:

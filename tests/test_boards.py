@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from conftest import TINY
 from crayon_bench.store.records import NUMERICS, GroupCount, Record, digest, setting_of
 from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.boards import boards_for, load_board, load_reference
@@ -574,6 +575,7 @@ Biased CelebA (real data), protocol paper, 3 seeds; Waterbirds (real data), prot
   [b] Train More on Waterbirds: failed for seed 2: OSError: gone
   MA: mean of the groups' accuracies; WGA: accuracy of the worst group; #FB: answers that were counted.
   Biased CelebA: Mean ± sample standard deviation over 3 seeds. Setting CELEBA.
+  No control was run; what the answers add, crayon-bench run --control shuffled finds out.
   Published (paper): Towards Mitigating Spurious Correlations in Image Classifiers with Simple Yes-no Feedback (CRAYON), anonymous
     submission to ICML, Table 1
   Published (final): README of the public CRAYON repository, for the later full paper, 2024
@@ -873,7 +875,7 @@ def test_one_reference_can_be_given_either_way(cli, full, tmp_path, line):
 
 def test_a_run_of_all_data_sets_prints_both_boards(full, capsys):
     records = [r for r in table1("celeba") + table1("waterbirds") + full if r.method in ("original", "rrr")]
-    show_board(records, ["original", "rrr"])
+    show_board(records, ["original", "rrr"], Store.create(Path("s")))
     text = capsys.readouterr().out
     assert text.count("Table 1: Biased CelebA and Waterbirds\n") == 1
     assert text.count("Table 2: accuracy on DecoyMNIST\n") == 1
@@ -1061,3 +1063,14 @@ def test_data_sets_side_by_side_share_the_line_of_a_budget(cli):
         "CRAYON-Attention", "500", "Yes-No", "500", "61.00 ± 1.00", "61.00 ± 1.00", "-", "missing", "missing",
     ]  # fmt: skip
     assert lines["10%"].count("6,000") == 2
+
+
+def test_training_for_no_epochs_is_told(cli):
+    idle = cli("run", "--dataset", "decoymnist", "--methods", "original,train-more,rrr", "--seeds", "1", *TINY, "--set", "train-more.epochs=0", "--set", "original.epochs=0")  # fmt: skip
+    assert idle.code == 0, idle.err
+    nothing = "Train More: 0 epochs of training, nothing was refined, but for what a method does before it trains."
+    initial = "The original model was trained for 0 epochs: it is what its initial weights are."
+    for text in (idle.out, *(cli("leaderboard", *more).out for more in ([], ["--explain"], ["--format", "markdown"]))):
+        assert text.count(nothing) == 1
+        assert text.count(initial) == 1
+    assert "0 epochs" not in cli("run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "1", *TINY).out  # fmt: skip

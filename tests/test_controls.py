@@ -5,14 +5,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import crayon_bench as cb
 from conftest import TINY
 from crayon_bench.dataset import Evidence
 from crayon_bench.feedback import Control, FeedbackKind, Verdict
 from crayon_bench.ledger.controls import weakened
 from crayon_bench.ledger.metered import close_ledger, open_ledger
 from crayon_bench.oracle import Boxes, FeedbackOracle, Groups, Masks, Patches, Verdicts
+from crayon_bench.store.store import Store
 
 N, CLASSES = 400, 3
 RNG = np.random.RandomState(3)
@@ -147,6 +150,25 @@ def test_a_control_that_is_none_says_so():
     assert not ask("box", "constant", np.flatnonzero(~ANSWERED)[:3])[1].warnings
 
 
+@pytest.mark.parametrize("control", list(Control))
+@pytest.mark.parametrize("kind", ["relevant_mask", "irrelevant_mask"])
+def test_masks_that_are_asked_for_in_parts_are_weakened_as_if_at_once(kind, control):
+    """The parts are of one class each, as files often lie: in a part alone, masks would stay in their part."""
+    whole, paid = ask(kind, control)
+    book = open_ledger(
+        Everyone(FeedbackOracle.Parameters(), seed=0), Evidence(), groups=lambda e: e % 5, asks=frozenset(FeedbackKind),
+        size=N, weakened=weakened(control, LABELS, 0),
+    )  # fmt: skip
+    order = np.argsort(LABELS, kind="stable")
+    parts = [getattr(book, f"{kind}s")(part) for part in np.array_split(order, 9)]
+    cost = close_ledger(book)
+    values, answered = (np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "answered"))
+    assert np.array_equal(values, whole.values[order])
+    assert np.array_equal(answered, whole.answered[order])
+    assert cost.by_kind == paid.by_kind
+    assert not values[~answered].any()
+
+
 STORE = Path("crayon-runs")
 
 
@@ -215,3 +237,129 @@ def test_a_dry_run_shows_the_control(cli):
     assert result.code == 0
     assert result.out.count("constant") == 5
     assert "control" in result.out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what the answers add, in every table
+
+
+def right_of(record) -> np.ndarray:
+    """Right or wrong of each test example, group after group, read without the code that is tested."""
+    table = Store.open(SWEPT[0]).predictions(record).to_pandas().sort_values(["group", "example"])
+    return (table["label"] == table["predicted"]).to_numpy()
+
+
+SWEPT: list[Path] = []
+
+
+@pytest.fixture
+def results(sweep):
+    SWEPT[:] = [sweep]
+    return cb.load_results(sweep)
+
+
+def test_answers_add_is_the_paired_difference_over_seeds_in_all_formats(results, tmp_path):
+    board = results.filter(budget="all").leaderboard("table2")
+    found = json.loads(board.save(tmp_path / "t.json").read_text())["rows"]
+    rows = {(row["method"], row["control"]): row for row in found}
+    assert set(rows) == {("original", None)} | {(m, c) for m in ("rrr", "crayon-attention") for c in (None, *Control)}
+    assert "answers_add" not in rows["original", None]
+    lines = pd.read_csv(board.save(tmp_path / "t.csv"), keep_default_na=False, na_values=[""])
+    lines = lines.set_index(["method", lines["control"].fillna("")])
+    cells = results.filter(budget="all").to_frame("cell")
+    cells = cells[cells["metric"] == "sample_accuracy"].set_index(["method", "control"])
+    for method in ("rrr", "crayon-attention"):
+        added = rows[method, None]["answers_add"]
+        assert set(added) == set(Control)
+        for control in Control:
+            assert "answers_add" not in rows[method, control]
+            pairs = [
+                (results.filter(method=method, budget="all", seed=seed, control=which).records)
+                for seed in (0, 1) for which in ("", control)
+            ]  # fmt: skip
+            true, weak = pairs[0] + pairs[2], pairs[1] + pairs[3]
+            one = added[control]["sample_accuracy"]
+            by_hand = 100 * np.mean([right_of(t).mean() - right_of(w).mean() for t, w in zip(true, weak, strict=True)])
+            assert one["n"] == 2
+            assert one["mean"] == pytest.approx(by_hand, abs=1e-9)
+            assert one["low"] <= one["mean"] <= one["high"]
+            assert rows[method, control]["metrics"]["sample_accuracy"]["mark"] is None
+            # In flat tables the method's own row tells of the first control; a further one has its own.
+            place = "" if control == "shuffled" else control
+            for frame in (lines, cells):
+                line = frame.loc[(method, place)]
+                assert line["answers_add"] == pytest.approx(one["mean"])
+                assert (line["answers_add_low"], line["answers_add_high"]) == pytest.approx((one["low"], one["high"]))
+        assert np.isnan(lines.loc[(method, "shuffled")]["answers_add"])
+    assert np.isnan(lines.loc[("original", "")]["answers_add"])
+
+
+def test_the_interval_is_that_of_the_gate(results, tmp_path, cli):
+    """The gate compares then with now: the control's runs as the baseline of the true ones."""
+    import shutil
+
+    stores = {}
+    for name, control in (("then", "shuffled"), ("now", "")):
+        stores[name] = tmp_path / name
+        kept = results.filter(method="rrr", budget="all", control=control)
+        (stores[name] / "runs").mkdir(parents=True)
+        shutil.copy(SWEPT[0] / "store.json", stores[name])
+        for record in kept:
+            shutil.copytree(SWEPT[0] / "runs" / record.folder, stores[name] / "runs" / record.folder)
+    out = cli(
+        "check", "--baseline", stores["then"], "--store", stores["now"], "--allow", "control", "--format", "json"
+    ).out
+    difference = json.loads(out)["cells"][0]["measured"]["difference"]
+    board = results.filter(method="rrr", budget="all", control=["", "shuffled"]).leaderboard("table2")
+    [row] = [r for r in json.loads(board.save(tmp_path / "t.json").read_text())["rows"] if "answers_add" in r]
+    added = row["answers_add"]["shuffled"]["sample_accuracy"]
+    assert (added["mean"], added["low"], added["high"]) == pytest.approx(
+        (difference["estimate"], difference["low"], difference["high"])
+    )
+
+
+def test_a_table_shows_controls_under_their_method_and_says_what_adds_nothing(sweep, cli):
+    text = cli("leaderboard", "--store", sweep, "--board", "table2", "--explain").out
+    lines = [line.strip() for line in text.splitlines()]
+    at = next(n for n, line in enumerate(lines) if line.startswith("RRR") and " all " in line)
+    assert [line.split("  ")[0].split(" [")[0] for line in lines[at + 1 : at + 4]] == [
+        "… answers shuffled", "… answers shuffled over classes", "… one answer for all",
+    ]  # fmt: skip
+    assert "Answers add (against answers shuffled; paired, 95 % interval)" in " ".join(lines)
+    assert "No control was run" not in text
+    for form in ("markdown", "latex"):
+        text = cli("leaderboard", "--store", sweep, "--board", "table2", "--format", form).out
+        assert text.count("answers shuffled") >= 4
+    curve = cli("leaderboard", "--store", sweep, "--board", "curve", "--plot", "c.svg")
+    assert curve.code == 0, curve.err
+    assert "<!-- RRR (epochs=1), answers -->" in Path("c.svg").read_text()
+
+
+def test_without_a_control_one_line_says_so_where_somebody_was_asked(results):
+    assert str(results.filter(control="").leaderboard("table2")).count("No control was run") == 1
+    assert "No control was run" not in str(results.filter(method="original").leaderboard("table2"))
+
+
+def test_marks_and_statistics_leave_controls_out(results):
+    table = results.leaderboard("table2", statistics=True)
+    assert all(not row.metrics["sample_accuracy"].mark for row in table.tables[0].sections[0].rows if row.control)
+    assert "shuffled" not in json.dumps(json.loads(table._as("json"))["statistics"])
+
+
+def test_what_has_no_predictions_has_no_interval(results):
+    from crayon_bench_leaderboards.boards import load_board
+    from crayon_bench_leaderboards.fill import make_tables
+    from crayon_bench_leaderboards.render import to_terminal
+
+    [table] = make_tables(load_board("table2"), results.filter(budget="all").records)
+    text = to_terminal(table)
+    assert "[?]" in text
+    assert "not known how surely for" in text
+
+
+def test_lists_and_shown_runs_name_the_control_and_how_to_repeat_it(sweep, cli):
+    assert " constant " in cli("runs", "list", "--store", sweep).out
+    key = next(k["key"] for (m, c, s), k in records(sweep).items() if (m, c, s) == ("rrr", "shuffled", 1))
+    text = cli("runs", "show", key, "--store", sweep).out
+    assert "shuffled: answers shuffled" in text
+    assert "--control shuffled" in text

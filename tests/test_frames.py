@@ -19,8 +19,8 @@ from test_boards import SCORES, asked, faces, full, limit, record, save, swept, 
 from test_check import save as save_with_predictions
 
 COLUMNS = [
-    "dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "status", "metric",
-    "value", "feedback_total", "feedback_map_verdict", "feedback_neuron_verdict", "feedback_relevant_mask",
+    "dataset", "source", "protocol", "setting", "method", "variant", "budget", "control", "oracle", "seed", "status",
+    "metric", "value", "feedback_total", "feedback_map_verdict", "feedback_neuron_verdict", "feedback_relevant_mask",
     "feedback_irrelevant_mask", "feedback_box", "feedback_group", "seconds", "peak_mib", "key",
 ]  # fmt: skip
 
@@ -95,8 +95,8 @@ def test_groups_have_their_counts_and_an_empty_one_has_no_accuracy():
     shares = [{"name": "a", "right": 1, "total": 3}, {"name": "b", "right": 0, "total": 0}]
     groups = groups_frame([faces("rrr", 0, 70, 30, groups=shares), record("res", 0, None, status="failed", metrics={})])
     assert list(groups.columns) == [
-        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "group", "right",
-        "total", "accuracy", "key",
+        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "control", "oracle", "seed", "group",
+        "right", "total", "accuracy", "key",
     ]  # fmt: skip
     assert groups[["group", "right", "total"]].values.tolist() == [["a", 1, 3], ["b", 0, 0]]
     assert groups.accuracy[0] == pytest.approx(100 / 3)
@@ -110,8 +110,8 @@ def test_examples_are_read_from_the_store_with_their_groups_by_name():
     store = Store.open(Path("s"))
     examples = examples_frame(store.records(), store.predictions)
     assert list(examples.columns) == [
-        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "key", "example",
-        "label", "predicted", "group", "confidence", "right",
+        "dataset", "source", "protocol", "setting", "method", "variant", "budget", "control", "oracle", "seed", "key",
+        "example", "label", "predicted", "group", "confidence", "right",
     ]  # fmt: skip
     right = examples[examples.method == "rrr"].groupby(["seed", "group"])["right"].agg(["sum", "size"])
     assert right.loc[(1, "blond")].tolist() == [25, 50]
@@ -185,7 +185,7 @@ def test_a_kind_of_feedback_that_is_not_known_here_has_a_column_all_the_same():
     strange = record("rrr", 0, 90.0, feedback={"total": 7, "by_kind": {"telepathy": 7}, "label": "?"})
     runs = runs_frame([strange, record("energy", 0, 90.0, **asked("energy", 5, budget=limit(5)))])
     assert dict(zip(runs.method, runs.feedback_telepathy, strict=True)) == {"rrr": 7, "energy": 0}
-    assert list(runs.columns)[:18] == COLUMNS[:18]
+    assert list(runs.columns)[:19] == COLUMNS[:19]
 
 
 def test_what_prints_no_table_imports_no_pandas(full):  # noqa: F811

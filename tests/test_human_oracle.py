@@ -43,13 +43,14 @@ METHODS = {
 }
 
 
-def records(store: str = "store") -> dict[tuple[str, str], dict]:
-    """(method, oracle) → record, of the runs of seed 0."""
+def records(store: str = "store", control: str | None = None) -> dict[tuple[str, str], dict]:
+    """(method, oracle) → record, of the runs of seed 0 under a control."""
     found = {}
     for file in Path(store).glob("runs/*/record.json"):
         one = json.loads(file.read_text())
         c = one["coordinates"]
-        found[c["method"]["name"], c["oracle"]["name"]] = {**one, "folder": file.parent}
+        if c.get("control") == control:
+            found[c["method"]["name"], c["oracle"]["name"]] = {**one, "folder": file.parent}
     return found
 
 
@@ -76,13 +77,27 @@ def answered(made):
 
 
 def test_answers_by_the_rule_give_what_the_rule_gives(cli, answered):
-    """The same verdicts, metrics and predictions, for every kind of question, and what people took for it."""
+    """The same verdicts, metrics and predictions, for every kind of question, and what people took for it.
+
+    With a control too: the same answers, which carry less, and as many.
+    """
     methods = ["--methods", ",".join(METHODS)]
     rule = [part for value in RULE for part in ("--set", value)]
     for oracle in (rule, HUMAN):
-        result = cli("run", *FACES, *SMALL, *methods, *oracle)
+        result = cli("run", *FACES, *SMALL, *methods, *oracle, "--control", "shuffled")
         assert result.code == 0, result.err
-    found = records()
+    found, less = records(), records(control="shuffled")
+    assert {method for method, _ in less} == {method for method, counts in METHODS.items() if counts}
+    for (method, oracle), one in less.items():
+        true = found[method, oracle]
+        if method != "gradia":  # which asks for masks where the answers say so
+            assert one["feedback"] == true["feedback"]
+        assert one["metrics"] == less[method, "simulated"]["metrics"]
+        tables = [
+            pq.read_table(run["folder"] / "predictions.parquet") for run in (one, less[method, "simulated"], true)
+        ]
+        assert tables[0].equals(tables[1])
+        assert not tables[0].equals(tables[2]), (method, oracle)
     for method, counts in METHODS.items():
         by_rule_, by_people = found[method, "simulated"], found[method, "human"]
         assert by_people["status"] == "ok"

@@ -110,75 +110,11 @@ def test_a_wrong_group_is_that_of_another():
     assert near((given.values != truth).mean(), 0.4 * 0.75, N) and near(given.answered.mean(), 0.75, N)
 
 
-def test_shuffled_answers_tell_as_much_about_the_label_and_nothing_about_the_image():
-    shuffler = oracle("shuffled")
-    given, labels = shuffler.judge_maps(ALL, MAPS, Many()).values, shuffler.situation.labels
-    for label in range(3):
-        of_label = labels == label
-        for verdict in (-1, 0, 1):
-            assert (given[of_label] == verdict).sum() == (TRUE[of_label] == verdict).sum()
-    by_chance = sum(((v == TRUE).mean()) ** 2 for v in (-1, 0, 1))
-    assert near((given == TRUE).mean(), by_chance, N)
-    assert (oracle("shuffled").judge_maps(ALL, MAPS, Many()).values == given).all()
-    assert (oracle("shuffled", 1).judge_maps(ALL, MAPS, Many()).values != given).any()
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
-def test_no_shuffled_answer_stays_where_it_was_unless_it_is_the_only_one(n):
-    for seed in range(20):
-        shuffler = oracle("shuffled", seed, within="all")
-        given = shuffler.groups(ALL[:n], ALL[:n]).values
-        assert sorted(given) == list(range(n)) and ((given == ALL[:n]).sum() == (n == 1))
-        few = np.array([0, 1, 7, 8, 14])  # labels 0 0 1 1 2
-        assert oracle("shuffled", seed).groups(few, few).values.tolist() == [1, 0, 8, 7, 14]
-
-
-def test_a_control_that_controls_nothing_says_so():
-    class Alike(Many):
-        def irrelevant_masks(self, examples):
-            return np.broadcast_to(np.eye(SIZE, dtype=bool), (len(examples), SIZE, SIZE))
-
-    shuffler = oracle("shuffled")
-    shuffler.irrelevant_masks(ALL, Alike())
-    assert list(shuffler.warnings) == [
-        "shuffled answers (irrelevant_mask) are the true ones, because all are alike: this is no control"
-    ]
-    shuffler = oracle("shuffled")
-    shuffler.irrelevant_masks(ALL, Many())
-    shuffler.relevant_masks(ALL, Many())
-    shuffler.boxes(ALL, Many())
-    shuffler.judge_maps(ALL, MAPS, Many())
-    assert shuffler.warnings == {}
+def test_noise_that_is_not_set_says_so():
     noisy = oracle("noisy")
     noisy.boxes(ALL, Many())
     noisy.judge_maps(ALL, MAPS, Many())
     assert list(noisy.warnings) == ["no noise is set for answers (box): they are the true ones"]
-
-
-def test_shuffled_among_all_labels():
-    skewed = np.where(oracle("simulated").situation.labels == 0, "yes", "no")
-    M = maps(skewed)
-    within = oracle("shuffled").judge_maps(ALL, M, Many()).values
-    everywhere = oracle("shuffled", within="all").judge_maps(ALL, M, Many()).values
-    assert (within == np.where(skewed == "yes", 1, -1)).all()  # the answer is the label
-    assert near((everywhere == within).mean(), sum((skewed == s).mean() ** 2 for s in ("yes", "no")), N)
-    assert (everywhere == 1).sum() == (within == 1).sum()
-
-
-def test_shuffled_masks_boxes_groups_and_neurons_are_the_same_ones_elsewhere():
-    shuffler = oracle("shuffled")
-    for ask in ("relevant_masks", "irrelevant_masks", "boxes"):
-        given, right = getattr(shuffler, ask)(ALL, Many()), getattr(Many(), ask)(ALL)
-        assert given.answered.all() and (given.values != right).any()
-        assert sorted(map(bytes, given.values)) == sorted(map(bytes, np.ascontiguousarray(right)))
-    truth = ALL % 4
-    assert (np.bincount(shuffler.groups(ALL, truth).values) == np.bincount(truth)).all()
-    boxes = np.tile([0, 0, SIZE, SIZE], (N, 1, 1))
-    boxes[::3] = 0  # shows nothing
-    patches = Patches(ALL, ALL[:, None], boxes)
-    right = oracle("simulated").judge_neurons(patches, Many()).values
-    given = shuffler.judge_neurons(patches, Many()).values
-    assert (given != right).any() and sorted(given) == sorted(right)
 
 
 def predictions(store):
@@ -201,18 +137,17 @@ def test_noise_of_zero_is_the_simulated_oracle_with_the_protocols_cut_offs(cli):
     assert first.setting != second.setting  # another oracle is another table
 
 
-@pytest.mark.parametrize("name", ["noisy", "shuffled"])
-def test_the_oracle_is_named_in_record_and_table(cli, name):
-    result = cli(*RUN, "--methods", "rrr,energy,crayon-attention", "--oracle", name)
-    assert result.code == 0 and f"Feedback by oracle: {name}" in result.out
+def test_the_oracle_is_named_in_record_and_table(cli):
+    result = cli(*RUN, "--methods", "rrr,energy,crayon-attention", "--oracle", "noisy")
+    assert result.code == 0 and "Feedback by oracle: noisy" in result.out
     records = [Record.model_validate_json(file.read_bytes()) for file in Path("crayon-runs").glob("runs/*/record.json")]
-    assert {record.title["oracle"] for record in records} == {name} and len(records) == 3
+    assert {record.title["oracle"] for record in records} == {"noisy"} and len(records) == 3
 
 
 def test_mistakes_about_oracles(cli):
     for arguments, words in (
         (["--oracle", "noisy", "--set", "oracle.map_flip=2"], "oracle.map_flip"),
-        (["--oracle", "shuffled", "--set", "oracle.within=class"], "oracle.within"),
+        (["--oracle", "shuffled"], "there is no oracle 'shuffled'"),
         (["--oracle", "nosy"], "did you mean 'noisy'"),
         (["--answers", "somewhere"], "reads no recorded answers"),
     ):

@@ -27,17 +27,30 @@ def record(status: str = "ok"):
 
 def test_the_lines_number_what_is_done_and_name_budget_and_oracle(cli):
     methods = ["--methods", "original,crayon-attention,rrr"]
-    told = cli("run", *FACES, *SMALL, *methods, "--budget", "10,all", "--seeds", "1", "--oracle", "shuffled")
+    told = cli(
+        "run",
+        *FACES,
+        *SMALL,
+        *methods,
+        "--budget",
+        "10,all",
+        "--seeds",
+        "1",
+        "--oracle",
+        "noisy",
+        "--control",
+        "shuffled",
+    )
     assert told.code == 0, told.err
     numbered = re.findall(r"^\[(\d+)/(\d+)\] (.*?): (?!original|refine)", told.err, re.M)
-    assert [(a, b) for a, b, _ in numbered] == [(str(n), "5") for n in range(1, 6)]
+    assert [(a, b) for a, b, _ in numbered] == [(str(n), "9") for n in range(1, 10)]
     assert [name for _, _, name in numbered] == [
-        "celeba original seed 0 shuffled answers",
-        "celeba crayon-attention seed 0 budget 10 shuffled answers",
-        "celeba crayon-attention seed 0 shuffled answers",
-        "celeba rrr seed 0 budget 10 shuffled answers",
-        "celeba rrr seed 0 shuffled answers",
-    ]
+        "celeba original seed 0 noisy answers",
+        *(
+            f"celeba {method} seed 0{budget} noisy answers{control}"
+            for method in ("crayon-attention", "rrr") for budget in (" budget 10", "") for control in ("", " control shuffled")
+        ),
+    ]  # fmt: skip
 
 
 def test_what_does_not_apply_is_told_without_a_number(cli):

@@ -19,9 +19,10 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     methods = {
         "--budget=10,50%,all": "original,crayon-attention,random-pruning",
-        "--oracle=shuffled": "crayon-attention",
+        "--oracle=noisy": "crayon-attention",
     }
     methods["--set=crayon-attention.alpha=3"] = "crayon-attention"
+    methods["--control=shuffled"] = "rrr"
     for more, names in methods.items():
         command = ["run", *FACES, *SMALL, "--quiet", "--methods", names, more, "--store", str(folder / "crayon-runs")]
         assert invoke(command) == 0
@@ -43,8 +44,8 @@ def test_the_list_fits_the_terminal_and_tells_budget_oracle_and_control(cli, sto
     assert told.code == 0 and max(map(len, told.out.splitlines())) <= columns
     heads = next(line for line in told.out.splitlines() if line.startswith("key")).split()
     assert {"key", "method", "budget", "oracle", "control", "seed", "WGA"} <= set(heads)
-    assert "50%" in told.out and "shuffled" in told.out and "tally" in told.out
-    assert "dataset celeba" in told.out and "Left out for want of room: s" in told.out
+    assert "50%" in told.out and "noisy" in told.out and "shuffled" in told.out and "tally" in told.out
+    assert "dataset celeba" in told.out and "Left out, for the width: time" in told.out
 
 
 def test_a_pipe_gets_every_column(cli, store):
@@ -66,19 +67,26 @@ def test_several_runs_are_listed_with_what_sets_them_apart(cli, store, command):
     assert told.code == 2 and told.out == "" and "Traceback" not in told.err
     *listed, error = told.err.splitlines()
     assert listed[0].split() == ["key", "budget", "oracle", "remark"]
-    assert any("10 " in line for line in listed) and any("shuffled" in line for line in listed)
+    assert any("10 " in line for line in listed) and any("noisy" in line for line in listed)
     assert any("crayon-attention.alpha=3" in line for line in listed)
     assert error.startswith("Error: store crayon-runs: 5 runs begin with 'celeba.crayon-attention.s0'")
-    key = next(line.split()[0] for line in listed if "shuffled" in line)
+    key = next(line.split()[0] for line in listed if "noisy" in line)
     shown = json.loads(cli("runs", "show", key, "--format", "json").out)
-    assert shown["coordinates"]["oracle"]["name"] == "shuffled"
+    assert shown["coordinates"]["oracle"]["name"] == "noisy"
+
+
+def test_a_run_and_its_control_are_set_apart_by_the_control(cli, store):
+    told = cli("runs", "show", "celeba.rrr.s0")
+    assert told.code == 2
+    assert told.err.splitlines()[0].split() == ["key", "control"]
+    assert any(line.endswith("shuffled") for line in told.err.splitlines())
 
 
 def test_an_oracle_chooses_among_several(cli, store):
-    told = cli("runs", "show", "celeba.crayon-attention", "--oracle", "shuffled")
-    assert told.code == 0 and "oracle     shuffled" in told.out
+    told = cli("runs", "show", "celeba.crayon-attention", "--oracle", "noisy")
+    assert told.code == 0 and "oracle     noisy" in told.out
     none = cli("runs", "show", "celeba.crayon-attention", "--oracle", "human")
-    assert none.code == 2 and "there is: shuffled, simulated" in none.err
+    assert none.code == 2 and "there is: noisy, simulated" in none.err
 
 
 def test_a_run_is_shown_for_people_and_as_json_for_machines(cli, store, monkeypatch):
@@ -104,12 +112,15 @@ def test_a_run_is_shown_for_people_and_as_json_for_machines(cli, store, monkeypa
 
 def test_the_command_that_repeats_a_run_is_about_the_same_run(cli, store):
     for file in store.glob("crayon-runs/runs/*/record.json"):
-        key = json.loads(file.read_text())["key"]
+        record = json.loads(file.read_text())
+        key, control = record["key"], record["coordinates"].get("control")
         line = cli("runs", "show", key).out.partition("To repeat it:\n")[2].splitlines()[0]
         words = shlex.split(line)
         assert words[:2] == ["crayon-bench", "run"]
         plan = cli(*words[1:], "--dry-run")
-        assert plan.code == 0 and key[:12] in plan.out and "1 to do" in plan.out, line
+        assert plan.code == 0 and key[:12] in plan.out, line
+        # A control is run beside the true answers.
+        assert ("1 to do" if control is None else "2 to do") in plan.out, line
 
 
 def test_a_folder_and_a_protocol_of_ones_own_are_named_as_missing():

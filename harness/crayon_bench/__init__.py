@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from crayon_bench.feedback import FeedbackKind as FeedbackKind, Verdict as Verdict
     from crayon_bench.ledger.metered import MeteredOracle as MeteredOracle
     from crayon_bench.method import Job as Job, Method as Method, Setting as Setting
-    from crayon_bench.metric import Direction as Direction, Metric as Metric, Predictions as Predictions
+    from crayon_bench.metric import (
+        Attention as Attention,
+        Direction as Direction,
+        Metric as Metric,
+        Predictions as Predictions,
+    )
     from crayon_bench.networks.classifier import Classifier as Classifier, Forward as Forward
     from crayon_bench.networks.convnets import ConvNet as ConvNet
     from crayon_bench.networks.exported import load_model as load_model
@@ -93,7 +98,7 @@ _ROOMS = {
     "feedback": "FeedbackKind Verdict",
     "ledger.metered": "MeteredOracle",
     "method": "Job Method Setting",
-    "metric": "Direction Metric Predictions",
+    "metric": "Attention Direction Metric Predictions",
     "networks.classifier": "Classifier Forward",
     "networks.convnets": "ConvNet",
     "networks.exported": "load_model",

@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -93,10 +93,11 @@ def run(
     mistake, and for a call while another one is at work in this process.
     """
     plugins = [plugin] if isinstance(plugin, str | Path) else plugin
+    folder = expanded(Path(store))
     if not _running.acquire(blocking=False):
         raise UserError("another run() is at work in this process", "wait for it, or start another process")
     try:
-        registry = Registry(Path(file) for file in plugins)
+        registry = Registry(expanded(Path(file)) for file in plugins)
         names = registry.names(Kind.METHOD) if _is_all(methods) else split_names(methods, "--methods")
         options = Options(
             datasets=split_datasets(dataset, registry),
@@ -127,7 +128,7 @@ def run(
         plan = make_plan(options, registry)
         _tell(plan, quiet=not progress)
         if dry_run:
-            known = Store.open(Path(store)) if (Path(store) / "runs").is_dir() else None
+            known = Store.open(folder) if (folder / "runs").is_dir() else None
             records, left = split_plan(plan, known, which)
         else:
             left = []
@@ -135,7 +136,7 @@ def run(
                 from crayon_bench.runs.environment import one_gpu  # imports torch
 
                 one_gpu(str(device), elsewhere=carrier.elsewhere)
-            known = _ready(plan, Path(store), carrier)
+            known = _ready(plan, folder, carrier)
             records = _carry_out(plan, known, carrier, registry, limits, which, quiet=not progress)
         return Results(records, known, plan.requests, left, names, plan.problems)
     except PluginError as error:
@@ -146,7 +147,7 @@ def run(
 
 def load_results(store: str | Path = STORE) -> "Results":
     """Return the results in a *store*. Nothing is run. Raises UserError if there is no store."""
-    kept = Store.open(Path(store))
+    kept = Store.open(expanded(Path(store)))
     return Results(kept.records(), kept)
 
 
@@ -242,7 +243,8 @@ class Results:
     def to_frame(self, level: Level = "run") -> "pd.DataFrame":
         """Return a tidy data frame.
 
-        level: ``run``, a row per run and metric; ``cell``, mean, sample standard deviation and number of seeds;
+        level: ``run``, a row per run and metric; ``cell``, mean, sample standard deviation, number of seeds and, where
+        a control was run, what the answers add;
         ``group``, right answers per run and group of the test split; ``example``, every prediction. The columns are
         listed in docs/reference/frames.md.
         """
@@ -253,7 +255,11 @@ class Results:
             return frames.examples_frame([r for r in self.records if r.status is Status.OK], self._open().predictions)
         if level == "run":
             return frames.runs_frame(self.records)
-        return frames.cells_frame(self.records) if level == "cell" else frames.groups_frame(self.records)
+        if level == "group":
+            return frames.groups_frame(self.records)
+        from crayon_bench_leaderboards.controls import with_answers_add
+
+        return with_answers_add(frames.cells_frame(self.records), self.records, self._read)
 
     def predictions(self, **by: Any) -> "pd.DataFrame":
         """Return the predictions of some runs, a row per test example; *by*: see :meth:`filter`."""
@@ -267,12 +273,14 @@ class Results:
         price: str | Path | None = None,
         metric: str | None = None,
         methods: Names | None = None,
+        columns: Names = (),
     ) -> "Leaderboard":
         """Return a leaderboard, as ``crayon-bench leaderboard`` prints it.
 
         board: ``table1``, ``table2`` …, ``curve`` or a TOML file; None: every table that there are runs for.
         statistics: with intervals, differences and ranks. price: ``published``, ``recorded`` or a file of seconds per
-        answer. metric: the score of a curve. methods: rows in place of the board's own. Raises UserError if there are
+        answer. metric: the score of a curve. methods: rows in place of the board's own. columns: further metrics, by
+        name or by group (``attention``, ``adjusted``). Raises UserError if there are
         no runs for it.
         """
         from crayon_bench_leaderboards.leaderboard import tables_of
@@ -283,11 +291,22 @@ class Results:
             if name not in (known := {record.method for record in self.records}):
                 raise UserError(f"methods {name}: no run has it", did_you_mean(name, known))
         tables = tables_of(
-            self.records, board=_text(board), price=_text(price), metric=metric, methods=rows, where=where
+            self.records,
+            board=_text(board),
+            price=_text(price),
+            metric=metric,
+            methods=rows,
+            read=self._read,
+            columns=split_names(columns, "columns") if columns else [],
+            where=where,
         )
         for table in tables:
             table.statistics = statistics
         return Leaderboard(tables)
+
+    @property
+    def _read(self) -> "Callable[[Record], Any] | None":
+        return None if self.store is None else self.store.predictions
 
     def _open(self) -> Store:
         if self.store is None:
@@ -333,7 +352,7 @@ class Leaderboard:
         """Write the tables to a file whose ending says how: .csv, .json, .md, .tex, .html or .txt. Raises UserError."""
         from crayon_bench.store.atomic import write_file
 
-        path = Path(path)
+        path = expanded(Path(path))
         if path.suffix.lower() not in _FORMS:
             raise UserError(f"{path}: expected a file name that ends with {', '.join(_FORMS)}")
         try:
@@ -349,7 +368,8 @@ class Leaderboard:
 
 
 _FORMS = {".csv": "csv", ".html": "html", ".json": "json", ".md": "markdown", ".tex": "latex", ".txt": "terminal"}
-_COLUMNS = ("dataset", "source", "protocol", "setting", "method", "variant", "budget", "oracle", "seed", "status")
+_OF_ROW = ("method", "variant", "budget", "control")
+_COLUMNS = ("dataset", "source", "protocol", "setting", *_OF_ROW, "oracle", "seed", "status")
 
 
 def _is(name: str, value: str, wanted: str) -> bool:

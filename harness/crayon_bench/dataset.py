@@ -173,6 +173,8 @@ class LoadedData:
 
     no_groups: why nothing is known of groups; *group_names* are then empty, and the metrics of groups are undefined.
     notes: sentences that stand under every table, as :attr:`Found.notes`, of what is seen only when images are decoded.
+    test_evidence: where the truth lies in the test images (``examples`` are positions in the test split), for metrics
+    alone, when a run is over. None: nothing is known of it.
     """
 
     train: Split
@@ -183,6 +185,7 @@ class LoadedData:
     validation: Split | None = None
     no_groups: str = ""
     notes: tuple[str, ...] = ()
+    test_evidence: Evidence | None = None
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -296,9 +299,9 @@ class Dataset(ABC):
         """Decode what :meth:`find` found. Raises UserError if a file is broken."""
 
     def broken(self, root: Path) -> Sequence[tuple[str, UserError]]:
-        """Return every file under *root* that cannot be read, and why: ``data verify`` asks where loading fails.
+        """Return the name of every file under *root* that cannot be read, and why: ``data verify`` lists them.
 
-        For a data set that is a folder of the user's; by default nothing is known of single files.
+        By default nothing is known of single files. May raise UserError if what names the files is wrong itself.
         """
         return ()
 

@@ -61,13 +61,13 @@ class Control(StrEnum):
     CONSTANT = "constant"
     """All are the commonest one; of masks the mean mask, of boxes the mean box: the fixed prior."""
 
-    @property
-    def label(self) -> str:
-        """As in a table, behind the method's title."""
-        return _CONTROLS[self]
+
+def control_label(name: str) -> str:
+    """Return a control as in a table, behind the method's title: ``answers shuffled``."""
+    return _CONTROLS.get(name, f"control {name}")
 
 
-_CONTROLS = {
+_CONTROLS: dict[str, str] = {
     Control.SHUFFLED: "answers shuffled",
     Control.SHUFFLED_ALL: "answers shuffled over classes",
     Control.CONSTANT: "one answer for all",

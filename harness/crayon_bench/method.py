@@ -169,6 +169,12 @@ class Job:
         float32 (N, H, W), each divided by its maximum; a map that is nowhere positive is all zeros and is counted in
         :attr:`warnings`.
         """
+        maps = self._maps()
+        if dead := int((maps.amax((-2, -1)) <= 0).sum()):
+            self.warn("dead maps of the original model", dead)
+        return maps
+
+    def _maps(self) -> "Tensor":
         from crayon_bench.networks.saliency import saliency_maps
 
         def make() -> "dict[str, Tensor]":
@@ -177,10 +183,7 @@ class Job:
 
         kind = "contrast" if getattr(self.original, "contrasted", False) else "logit"
         # Small on a grid, and expensive to make; those of an MLP are as large as the images, and cheap.
-        maps = self.shared(f"maps of {kind}", make)["maps"].to(self.device) if self.has_feature_maps else make()["maps"]
-        if dead := int((maps.amax((-2, -1)) <= 0).sum()):
-            self.warn("dead maps of the original model", dead)
-        return maps
+        return self.shared(f"maps of {kind}", make)["maps"].to(self.device) if self.has_feature_maps else make()["maps"]
 
     def warn(self, what: str, times: int = 1) -> None:
         """Count a warning; the record keeps the count and tables show it."""

@@ -13,7 +13,7 @@ budget, questions that it does not allow are not put to the oracle at all, and c
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -133,6 +133,8 @@ class FeedbackOracle(ABC):
         """What went wrong how often; it stands in the record and under tables."""
         self.seconds: dict[FeedbackKind, float] = {}
         """How long people took for the answers that were given, where that is known."""
+        self.calibrated: dict[str, float] = {}
+        """Parameters that :meth:`begin` found for this run's original model; they stand in the record."""
 
     @classmethod
     def fingerprint(cls, answers: Path) -> str:
@@ -142,6 +144,14 @@ class FeedbackOracle(ABC):
     def unable(self, kind: FeedbackKind, dataset: type[Dataset], found: Found) -> str | None:
         """Return why this *kind* of question cannot be answered for what was *found* of *dataset*; None if it can."""
         return found.unable.get(kind) or dataset.unable(kind)
+
+    def begin(self, maps: Callable[[], Floats], evidence: Evidence) -> None:
+        """Look at the original model before the first question, if maps are asked about. Nothing of it is counted.
+
+        maps: returns the original model's maps of all training images, as a method would show them, float32 (N, H, W);
+        the same in every run of one original model. An oracle that needs none of this has nothing to do.
+        """
+        return
 
     def available(self, kind: FeedbackKind, numbers: Ints, shown: Any = None) -> Bools:
         """Return which of n questions, about these images or neurons, it could answer: bool (n,); by default all.

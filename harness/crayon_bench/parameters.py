@@ -21,6 +21,10 @@ class Parameters(BaseModel):
         """Return the values under their public names, as they are hashed and recorded."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def unused(self) -> dict[str, str]:
+        """Return which parameters do not count beside the others, and why; to set one of them is a mistake."""
+        return {}
+
     @classmethod
     def names(cls) -> list[str]:
         """Return the public names of the parameters."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.store.records import Record, data_titles
+from crayon_bench.texts import expanded
 from crayon_bench_leaderboards.reading import read_model
 
 _HERE = files("crayon_bench_leaderboards")
@@ -103,7 +104,7 @@ def board_names() -> list[str]:
 def load_board(name: str) -> Board:
     """Return a built-in board, or one from a TOML file. Raises UserError."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        board = read_model(Path(name), Board, "--board")
+        board = read_model(expanded(Path(name)), Board, "--board")
     elif name in board_names():
         board = read_model(_HERE / "boards" / f"{name}.toml", Board, "--board")
     else:
@@ -123,6 +124,22 @@ def load_reference(name: str) -> Reference:
     if name not in known:
         raise UserError(f"there are no published numbers '{name}'", did_you_mean(name, known))
     return read_model(_HERE / "reference" / f"{name}.toml", Reference, "reference")
+
+
+def with_columns(board: Board, columns: Sequence[str], records: Sequence[Record]) -> Board:
+    """Return *board* with more metrics: *columns* are names of groups or metrics. UserError for what no run has."""
+    own = [record for record in records if record.dataset in board.datasets]
+    groups: dict[str, list[str]] = {}
+    for name, metric in [item for record in own for item in record.metrics.items()]:
+        for key in filter(None, (name, metric.columns)):
+            if name not in groups.setdefault(key, []):
+                groups[key].append(name)
+    known = sorted({key for record in records for n, m in record.metrics.items() for key in (n, m.columns) if key})
+    for wanted in columns:
+        if wanted not in known:
+            raise UserError(f"--columns {wanted}: no run has such metrics", did_you_mean(wanted, known))
+    more = [name for wanted in columns for name in groups.get(wanted, [])]
+    return board.model_copy(update={"metrics": list(dict.fromkeys([*board.metric_names(), *more]))})
 
 
 def board_of(dataset: str) -> Board | None:

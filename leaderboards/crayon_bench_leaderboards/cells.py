@@ -5,6 +5,7 @@ which code ran, not what was asked of it: the record's schema, the core's numeri
 and the hash of its ``--plugin`` file. The environment (crayon_bench, torch, hardware) is no coordinate to begin with.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crayon_bench.errors import UserError
+from crayon_bench.feedback import control_label
 from crayon_bench.store.atomic import read_json
 from crayon_bench.store.records import Record, Status, digest, folder_name
 from crayon_bench.store.store import Store
@@ -98,8 +100,9 @@ def _unversioned(part: Any) -> Any:
 
 
 def _title(record: Record) -> str:
-    budget = record.budget
-    return record.title["method"] if budget is None else f"{record.title['method']}, budget {budget}"
+    control = "" if record.control is None else f", {control_label(record.control)}"
+    budget = "" if record.budget is None else f", budget {record.budget}"
+    return f"{record.title['method']}{control}{budget}"
 
 
 def gate_cells(store: Store) -> dict[str, Cell]:
@@ -116,7 +119,7 @@ def gate_cells(store: Store) -> dict[str, Cell]:
             Cell(coordinates, _title(record), record.environment),
         )
         own.coordinates, own.title, own.environment = coordinates, _title(record), record.environment
-        own.runs[record.seed] = _run(store, record)
+        own.runs[record.seed] = run_of(record, store.predictions)
     for folder, what in store.damaged.items():
         _add_damaged(cells, store.runs / folder, what)
     return cells
@@ -138,11 +141,12 @@ def _add_damaged(cells: dict[str, Cell], folder: Path, what: str) -> None:
         cells.setdefault(name, Cell(coordinates, method, {}, lost=lost)).runs[number] = run
 
 
-def _run(store: Store, record: Record) -> Run:
+def run_of(record: Record, read: Callable[[Record], Any]) -> Run:
+    """Return the run of *record*. *read* returns its predictions, see :func:`examples_frame`."""
     if record.status is not Status.OK:
         return Run(None, None, f"{record.status.value}{f': {record.reason}' if record.reason else ''}")
     try:
-        found = examples_frame([record], store.predictions)
+        found = examples_frame([record], read)
     except UserError as error:
         return Run(None, None, error.message.removeprefix(f"run {record.folder}: "))
     groups = [(group.name, group.total) for group in record.groups]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.commands import form_of, store_option
+from crayon_bench.commands import USERS_PATH, form_of, store_option
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.screen import fit_lines, screen_width
 from crayon_bench.texts import split_names
@@ -41,7 +41,7 @@ _VERDICTS = {".txt": "terminal", ".md": "markdown", ".json": "json", ".xml": "ju
     type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
     show_default="terminal, or what the ending of --output says",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
+@click.option("--output", type=USERS_PATH, help="File to write instead of standard output.")
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
 @click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
@@ -51,10 +51,13 @@ _VERDICTS = {".txt": "terminal", ".md": "markdown", ".json": "json", ".xml": "ju
     metavar="published|recorded|FILE",
     help="Add person-hours and what was gained per person-hour, by these seconds per answer.",
 )
-@click.option("--metric", metavar="NAME", help="The score of --board curve. Default: worst_group_accuracy (wga).")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE.png|.svg", help="With --board curve: the picture to write."
+    "--columns",
+    metavar="GROUP|METRIC[,…]",
+    help="Further metrics that the runs have: attention, adjusted, or a metric's name.",
 )
+@click.option("--metric", metavar="NAME", help="The score of --board curve. Default: worst_group_accuracy (wga).")
+@click.option("--plot", type=USERS_PATH, metavar="FILE.png|.svg", help="With --board curve: the picture to write.")
 def leaderboard(
     store: Path,
     board: str | None,
@@ -65,6 +68,7 @@ def leaderboard(
     statistics: bool,
     explain: bool,
     price: str | None,
+    columns: str | None,
     metric: str | None,
     plot: Path | None,
 ) -> None:
@@ -79,12 +83,20 @@ def leaderboard(
 
     form = form_of(output, form, _TABLES, "terminal")
     _check_plot(board, plot)
+    kept = Store.open(store)
     records = [
-        record
-        for record in Store.open(store).records()
-        if source in (None, record.source) and protocol in (None, record.protocol)
+        record for record in kept.records() if source in (None, record.source) and protocol in (None, record.protocol)
     ]
-    tables = tables_of(records, board=board, price=price, metric=metric, where=f"store {store}")
+    more = split_names(columns, "--columns") if columns is not None else []
+    tables = tables_of(
+        records,
+        board=board,
+        price=price,
+        metric=metric,
+        read=kept.predictions,
+        columns=more,
+        where=f"store {store}",
+    )
     for table in tables:
         table.statistics = statistics
     pictures = _draw(tables, plot) if plot is not None else {}
@@ -146,7 +158,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
 @click.option(
     "--baseline",
     required=True,
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="FILE|STORE",
     help="What to compare with: a baseline file, or another store.",
 )
@@ -179,7 +191,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
     type=click.Choice(["terminal", "markdown", "json", "junit"]),
     show_default="terminal, or what the ending of --output says",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
+@click.option("--output", type=USERS_PATH, help="File to write instead of standard output.")
 @click.option("--update-baseline", is_flag=True, help="Write the store's runs to the baseline FILE; compare nothing.")
 def check(
     baseline: Path,

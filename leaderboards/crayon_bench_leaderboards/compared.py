@@ -62,7 +62,8 @@ def statistics_of(table: Table, section: Section) -> list[Statistics]:
 
 
 def _of_metric(section: Section, metric: str) -> Statistics:
-    rows = [row for row in section.rows if row.status == "ok" and row.metrics[metric].mean is not None]
+    whole = [row for row in section.rows if row.status == "ok" and row.metrics[metric].mean is not None]
+    rows = [row for row in whole if row.control is None]  # what a control is for, answers_add says
     short = next((row.metrics[metric].short for row in rows), metric)
     found = Statistics(metric, short, section.seeds, [_row(row, metric) for row in rows])
     if not rows:

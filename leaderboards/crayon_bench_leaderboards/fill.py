@@ -14,6 +14,7 @@ import pandas as pd
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.store.records import Record, Status, data_titles
 from crayon_bench_leaderboards.boards import SHORT, Board, Reference, load_reference
+from crayon_bench_leaderboards.controls import Added, Asked, Read, answers_add, first_control
 from crayon_bench_leaderboards.frames import cells_of, groups_frame, runs_frame
 from crayon_bench_leaderboards.marks import mark
 from crayon_bench_leaderboards.price import Price
@@ -29,11 +30,13 @@ def make_tables(
     price: Price | None = None,
     *,
     whole: bool = False,
+    read: Read | None = None,
 ) -> list[Table]:
     """Return the tables of *board*, newest first.
 
     only: rows for these methods; None: those that were run. price: what answers cost; None: no such columns. whole: a
-    line names the methods of the board that were not run.
+    line names the methods of the board that were not run. read: returns the predictions of a run, for the intervals of
+    what the answers add; None: there are none.
     """
     newest_first = by_setting(record for record in records if record.dataset in board.datasets)
     computed = {name for group in newest_first for record in group for name in record.metrics}
@@ -50,7 +53,7 @@ def make_tables(
         for groups in zip_longest(*per_dataset):
             here = [group for group in groups if group]
             table = Table(board, kind[0], references if kind[0] == "real" else [], [], [], [], price)
-            table.sections = [_section(board, group, table.references, only, price) for group in here]
+            table.sections = [_section(board, group, table.references, only, price, read) for group in here]
             for section in table.sections:
                 section.title = titles[section.setting]
             annotate(table, here)
@@ -70,7 +73,12 @@ def _name_missing(table: Table) -> None:
 
 
 def _section(
-    board: Board, records: list[Record], references: list[Reference], only: Sequence[str] | None, price: Price | None
+    board: Board,
+    records: list[Record],
+    references: list[Reference],
+    only: Sequence[str] | None,
+    price: Price | None,
+    read: Read | None,
 ) -> Section:
     first = records[0]
     seeds = _seeds_of(records)
@@ -101,7 +109,12 @@ def _section(
         left_out=left_out,
     )
     _add_gains(rows, gained_metric(board, rows))
-    compared = [row for row in rows if row.status == "ok" and not row.baseline and row.method not in board.controls]
+    _add_what_answers_add(rows, answers_add(records, read))
+    compared = [
+        row
+        for row in rows
+        if row.status == "ok" and not row.baseline and row.control is None and row.method not in board.controls
+    ]
     for metric in board.metric_names():
         mark([row.metrics[metric] for row in compared if row.metrics[metric].mean is not None])
     return section
@@ -123,7 +136,7 @@ class _Numbers:
 
     def __init__(self, records: list[Record]) -> None:
         runs, groups = runs_frame(records), groups_frame(records)
-        row = ["method", "variant", "budget"]
+        row = ["method", "variant", "budget", "control"]
         self.cells: dict[Any, Any] = {
             key: part.set_index("metric").to_dict("index") for key, part in cells_of(runs).groupby(row)
         }
@@ -149,9 +162,9 @@ def _row(
     label = first.title["method"] if first else board.titles.get(variant.method, variant.method)
     if variant.changes:
         label += f" ({variant.changes})"
-    if variant.changes or variant.budget is not None:
+    if variant.changes or variant.budget is not None or variant.control is not None:
         published = {}  # those numbers are for the method as it was published, with all feedback
-    key = (variant.method, variant.changes, variant.budget or "all")
+    key = (variant.method, variant.changes, variant.budget or "all", variant.control or "")
     cells: dict[Any, dict[Any, Any]] = numbers.cells.get(key, {})
     means = next(iter(cells.values()), {})
     kinds = sorted({kind for record in done for kind in record.feedback.by_kind})
@@ -161,6 +174,7 @@ def _row(
         method=variant.method,
         variant=variant.changes,
         budget=variant.budget,
+        control=variant.control,
         order=variant.order,
         label=label,
         feedback=done[0].feedback.label if done else first.title["feedback"] if first else "?",
@@ -258,6 +272,13 @@ def _cell(
     )
 
 
+def _add_what_answers_add(rows: list[Row], found: dict[Asked, dict[str, dict[str, Added]]]) -> None:
+    for row in rows:
+        added = found.get((row.method, row.variant, row.budget), {})
+        further = added.keys() - {first_control(added)}  # the row of the method itself tells of the first
+        row.answers_add = added if row.control is None else {c: added[c] for c in further if c == row.control}
+
+
 def _add_gains(rows: list[Row], metric: str) -> None:
     """Fill in what each row gained per person-hour: paired with Original by seeds, over all seeds of the row."""
     original = next((row for row in rows if row.method == "original" and row.metrics[metric].per_seed), None)
@@ -265,7 +286,7 @@ def _add_gains(rows: list[Row], metric: str) -> None:
         return
     before = original.metrics[metric]
     sign = 1 if before.direction == "higher" else -1
-    for row in rows:
+    for row in (row for row in rows if row.control is None):
         after, hours = row.metrics[metric].per_seed, row.hours
         if row.metrics[metric].mean is not None and hours and set(after) <= set(before.per_seed):
             row.gain = sign * fmean(value - before.per_seed[seed] for seed, value in after.items()) / hours

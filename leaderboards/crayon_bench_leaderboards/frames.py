@@ -14,7 +14,7 @@ from crayon_bench.feedback import FeedbackKind
 from crayon_bench.store.records import Record, Status
 from crayon_bench_leaderboards.variants import by_setting, variants_of
 
-CELL = ["setting", "method", "variant", "budget"]
+CELL = ["setting", "method", "variant", "budget", "control"]
 """The columns that tell cells apart: what is averaged over seeds has all of them in common."""
 _OF_CELL = ["dataset", "source", "protocol", *CELL, "oracle"]
 _OF_RUN = [*_OF_CELL, "seed", "status"]
@@ -59,6 +59,7 @@ def _described(records: Iterable[Record]) -> Iterator[tuple[dict[str, Any], Reco
                     "method": record.method,
                     "variant": variant.changes,
                     "budget": variant.budget or "all",
+                    "control": variant.control or "",
                     "oracle": record.title["oracle"],
                     "seed": record.seed,
                     "status": record.status.value,

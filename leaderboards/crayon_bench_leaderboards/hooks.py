@@ -7,6 +7,7 @@ from crayon_bench.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from crayon_bench.store.records import Record
+    from crayon_bench.store.store import Store
 
 
 @hookimpl
@@ -17,12 +18,12 @@ def add_commands(register: Callable[[str, str, str], None]) -> None:
 
 
 @hookimpl
-def show_board(records: "list[Record]", methods: list[str]) -> None:
+def show_board(records: "list[Record]", methods: list[str], store: "Store") -> None:
     """Print the leaderboards of what was run."""
     from crayon_bench_leaderboards.boards import boards_for
     from crayon_bench_leaderboards.fill import make_tables
     from crayon_bench_leaderboards.render import print_terminal
 
     for board in boards_for(records):
-        for table in make_tables(board, records, only=methods):
+        for table in make_tables(board, records, only=methods, read=store.predictions):
             print_terminal(table)

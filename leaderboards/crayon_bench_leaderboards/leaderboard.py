@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from crayon_bench.errors import UserError
 from crayon_bench.store.records import Record
-from crayon_bench_leaderboards.boards import CURVE, boards_for, load_board
+from crayon_bench_leaderboards.boards import CURVE, boards_for, load_board, with_columns
+from crayon_bench_leaderboards.controls import Read
 from crayon_bench_leaderboards.curve import curve_tables
 from crayon_bench_leaderboards.fill import make_tables
 from crayon_bench_leaderboards.price import load_price
@@ -19,26 +20,31 @@ def tables_of(
     price: str | None = None,
     metric: str | None = None,
     methods: Sequence[str] | None = None,
+    read: Read | None = None,
+    columns: Sequence[str] = (),
     where: str,
 ) -> list[Table]:
     """Return the tables of a *board*, or of every board that there are runs for; several settings, several tables.
 
     price: ``published``, ``recorded`` or a file. metric: the score of the board ``curve``. methods: its rows, in place
-    of the board's. Raises UserError if there are no runs for it; *where* they were looked for.
+    of the board's. read: returns a run's predictions, see :func:`make_tables`. columns: further metrics, by name or by
+    the name of their group. Raises UserError if there are no runs for it; *where* they were looked for.
     """
     if metric is not None and board != CURVE:
         raise UserError(f"--metric {metric}: is for --board curve alone")
+    if columns and board == CURVE:
+        raise UserError(f"--columns {','.join(columns)}: --board curve has one score", "see --metric")
     paid = load_price(price) if price is not None else None
     what = "any board"
     if board == CURVE:
-        tables = curve_tables(records, metric, paid or load_price("published"))
+        tables = curve_tables(records, metric, paid or load_price("published"), read)
     elif board is None:
-        boards = boards_for(records)
-        tables = [table for b in boards for table in make_tables(b, records, price=paid, only=methods)]
+        boards = [with_columns(b, columns, records) for b in boards_for(records)]
+        tables = [table for b in boards for table in make_tables(b, records, price=paid, only=methods, read=read)]
     else:
-        chosen = load_board(board)
+        chosen = with_columns(load_board(board), columns, records)
         what = f"board {chosen.name} ({', '.join(chosen.datasets)})"
-        tables = make_tables(chosen, records, price=paid, only=methods, whole=methods is None)
+        tables = make_tables(chosen, records, price=paid, only=methods, whole=methods is None, read=read)
     if not tables:
         raise UserError(f"{where}: there are no such runs for {what}", "see crayon-bench runs list")
     return tables

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from crayon_bench.feedback import control_label
 from crayon_bench.store.records import NUMERICS, Record
-from crayon_bench_leaderboards.boards import Reference
+from crayon_bench_leaderboards.boards import Board, Reference
 from crayon_bench_leaderboards.price import Price, price_remarks
 from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, gained_metric, number_of_seeds
-from crayon_bench_leaderboards.variants import is_rows_own, shared_changes
+from crayon_bench_leaderboards.variants import control_place, is_rows_own, shared_changes
 
 
 def annotate(table: Table, groups: list[list[Record]]) -> None:
@@ -22,18 +23,31 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
                     if note and reference.name in cell.published:
                         cell.published_notes[reference.name] = _number(table, note)
         where = f"{section.title}: " if several else ""
-        table.remarks += _about_runs(section, records, where)
+        idle = list(_about_no_epochs(records, where))
+        table.grave += idle
+        table.remarks += _about_chance(section, records, where)
+        table.remarks += [*idle, *_about_runs(section, records, where)]
         table.grave += [f"{section.title}: {note}" for record in records for note in record.notes]
         if section.oracle != "simulated":
             table.grave.append(f"{where}Feedback by oracle: {section.oracle}")
             table.remarks.append(table.grave[-1])
+        table.remarks += _about_answers(section, table.board, where)
         table.remarks += _about_published(section, records, table.references)
     if table.price is not None:
         table.remarks += _about_price(table, table.price)
     table.remarks = list(dict.fromkeys(table.remarks))
 
 
-_WORDS = {"WGA": "accuracy of the worst group", "MA": "mean of the groups' accuracies", "Acc": "accuracy"}
+_WORDS = {
+    "WGA": "accuracy of the worst group",
+    "MA": "mean of the groups' accuracies",
+    "Acc": "accuracy",
+    "AdjAcc": "mean of the groups' accuracies, weighted by their shares of the training images",
+    "EPG": "share of maps on relevant pixels of test images",
+    "PG": "maps whose maximum is there",
+    "IoU": "overlap with as many of a map's highest pixels",
+    "Dead": "maps that are zero everywhere",
+}
 
 
 def _words(table: Table) -> str:
@@ -41,6 +55,20 @@ def _words(table: Table) -> str:
     metrics = {cell.short: cell for section in table.sections for row in section.rows for cell in row.metrics.values()}
     spelled = [f"{short}: {_WORDS[short]}" for short in metrics if short in _WORDS]
     return "; ".join([*spelled, "#FB: answers that were counted"]) + "."
+
+
+def _about_chance(section: Section, records: list[Record], where: str) -> Iterator[str]:
+    """Say what columns would have without looking. It depends on the test images alone, and is the same in all rows."""
+    shown = dict.fromkeys(metric for row in section.rows for metric in row.metrics)
+    chances = {
+        metric.short: metric.chance
+        for record in records
+        for name, metric in record.metrics.items()
+        if name in shown and metric.chance is not None
+    }
+    if chances:
+        told = ", ".join(f"{short} {value:.2f}" for short, value in chances.items())
+        yield f"{where}By chance, for a map that looks everywhere alike: {told}."
 
 
 def _number(table: Table, footnote: str) -> int:
@@ -119,6 +147,39 @@ def _about_runs(section: Section, records: list[Record], where: str) -> Iterator
     if shared := shared_changes(records):
         changed = ", ".join(f"{key}={value}" for key, value in sorted(shared.items()))
         yield f"{section.title}: protocol {section.protocol} changed by --set: {changed}"
+
+
+def _about_answers(section: Section, board: Board, where: str) -> Iterator[str]:
+    """Say for which methods the answers add nothing that can be told from chance, or that no control was run."""
+    asking = [row for row in section.rows if row.feedback_total and not row.baseline and row.control is None]
+    controls = sorted({control for row in asking for control in row.answers_add}, key=control_place)
+    metric = gained_metric(board, section.rows)
+    if asking and not controls:
+        # The same words for every data set: they stand once.
+        yield "No control was run; what the answers add, crayon-bench run --control shuffled finds out."
+    for control in controls:
+        of = [(row.title, added[control].get(metric)) for row in asking if control in (added := row.answers_add)]
+        known = [(title, one) for title, one in of if one is not None]
+        nothing = [title for title, one in known if one.low is not None and not one.told]
+        harm = [title for title, one in known if one.told and one.mean < 0]
+        unknown = [title for title, one in known if one.low is None]
+        said = [f"nothing that can be told from chance for {'; '.join(nothing)}"] if nothing else []
+        said += [f"less than nothing for {'; '.join(harm)}"] if harm else []
+        said += [f"not known how surely for {'; '.join(unknown)}, without predictions"] if unknown else []
+        one_seed = "; of one seed, which says nothing of others" if any(one.n == 1 for _, one in known) else ""
+        words = f"{where}Answers add (against {control_label(control)}; paired, 95 % interval{one_seed}): "
+        if known:
+            yield words + ("; ".join(said) or "more than chance for every method that was run with it") + "."
+
+
+def _about_no_epochs(records: list[Record], where: str) -> Iterator[str]:
+    """Yield what was trained for no epochs: its row looks like any other."""
+    if any((record.coordinates.get("original") or {}).get("epochs") == 0 for record in records):
+        yield f"{where}The original model was trained for 0 epochs: it is what its initial weights are."
+    idle = [r.title["method"] for r in records if (r.coordinates["method"].get("recipe") or {}).get("epochs") == 0]
+    if idle:
+        names = ", ".join(dict.fromkeys(idle))
+        yield f"{where}{names}: 0 epochs of training, nothing was refined, but for what a method does before it trains."
 
 
 def _about_published(section: Section, records: list[Record], references: list[Reference]) -> Iterator[str]:

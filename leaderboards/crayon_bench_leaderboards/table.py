@@ -6,7 +6,9 @@ from statistics import fmean
 
 import pandas as pd
 
+from crayon_bench.feedback import control_label
 from crayon_bench_leaderboards.boards import Board, Reference
+from crayon_bench_leaderboards.controls import Added
 from crayon_bench_leaderboards.price import Price
 from crayon_bench_leaderboards.variants import Order
 
@@ -55,16 +57,18 @@ class Warned:
 
 @dataclass
 class Row:
-    """A method on a data set, under one budget. status: ok, partial, failed, skipped or missing.
+    """A method on a data set, under one budget and control. status: ok, partial, failed, skipped or missing.
 
-    budget: ``10%``, ``100 uncertain``; None for no limit. published: reference → metric → percent. seconds, memory
-    (MiB): means of the method's own refine step. notes: numbers of footnotes.
+    budget: ``10%``, ``100 uncertain``; None for no limit. control: ``shuffled`` …; None for the true answers.
+    published: reference → metric → percent. seconds, memory (MiB): means of the method's own refine step. notes:
+    numbers of footnotes.
     """
 
     dataset: str
     method: str
     variant: str
     budget: str | None
+    control: str | None
     order: Order
     """Sorts the budgets of a method."""
     label: str
@@ -88,6 +92,8 @@ class Row:
     """Seed → person-hours; empty without a price, None where a time or price is not known."""
     gain: float | None = None
     """What was gained per person-hour, in points of the board's metric. None: not defined, or there is no price."""
+    answers_add: dict[str, dict[str, Added]] = field(default_factory=dict)
+    """Control → metric → what the answers add; of a control, only a further one has its own. Empty: no control."""
     notes: list[int] = field(default_factory=list)
 
     @property
@@ -98,8 +104,9 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The label with the budget: no two rows of a section have the same."""
-        return self.label if self.budget is None else f"{self.label}, budget {self.budget}"
+        """The label with control and budget: no two rows of a section have the same."""
+        control = "" if self.control is None else f", {control_label(self.control)}"
+        return f"{self.label}{control}" + ("" if self.budget is None else f", budget {self.budget}")
 
     def all_notes(self) -> list[int]:
         """Return the numbers of the row's footnotes, with those of its published numbers."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crayon_bench.budget import Budget
+from crayon_bench.feedback import Control
 from crayon_bench.store.records import Record, digest
 
 Order = tuple[bool, bool, float, str]
@@ -13,15 +14,17 @@ Order = tuple[bool, bool, float, str]
 
 @dataclass(frozen=True)
 class Variant:
-    """The runs of a method with equal parameters, under equal budgets: a row of a table.
+    """The runs of a method with equal parameters, under equal budgets and the same control: a row of a table.
 
     changes: what ``--set`` changed and what differs from the method's other variants; ``""`` for nothing. budget:
-    ``10%``, ``100 uncertain``; None for no limit. Of one setting, no two variants of a method have the same of both.
+    ``10%``, ``100 uncertain``; None for no limit. control: ``shuffled`` …; None for the true answers. Of one setting,
+    no two variants of a method have the same of all three.
     """
 
     method: str
     changes: str = ""
     budget: str | None = None
+    control: str | None = None
     order: Order = (True, False, 0.0, "")
     """Sorts the budgets of a method."""
     records: tuple[Record, ...] = ()
@@ -36,21 +39,33 @@ def by_setting(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def variants_of(records: Sequence[Record]) -> list[Variant]:
-    """Return the variants of each method in *records*, which are of one setting: by changes, then by budget."""
-    found: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    """Return the variants of each method in *records*, which are of one setting: by changes, budget and control."""
+    found: dict[str, dict[tuple[str, str | None], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        identity = digest([record.coordinates["method"], record.coordinates.get("budget")])
-        found[record.method][identity].append(record)
+        asked = digest([record.coordinates["method"], record.coordinates.get("budget")])
+        found[record.method][asked, record.control].append(record)
     variants = []
     for method, mine in found.items():
         groups = list(mine.values())
         texts = list(zip(_changes(groups), _budgets(groups), strict=True))
-        for (changes, budget), identity, group in zip(texts, mine, groups, strict=True):
-            if texts.count((changes, budget)) > 1:
-                changes = ", ".join(filter(None, [changes, identity[:6]]))
+        # A row and its controls were asked for alike; only what was not needs another name.
+        alike = defaultdict(set)
+        for text, (asked, _) in zip(texts, mine, strict=True):
+            alike[text].add(asked)
+        for (changes, budget), (asked, control), group in zip(texts, mine, groups, strict=True):
+            if len(alike[changes, budget]) > 1:
+                changes = ", ".join(filter(None, [changes, asked[:6]]))
             order = _order(group[0].coordinates.get("budget"))
-            variants.append(Variant(method, changes, budget, order, tuple(group)))
-    return sorted(variants, key=lambda one: (one.method, one.changes, one.order, one.budget or ""))
+            variants.append(Variant(method, changes, budget, control, order, tuple(group)))
+    return sorted(
+        variants, key=lambda one: (one.method, one.changes, one.order, one.budget or "", control_place(one.control))
+    )
+
+
+def control_place(control: str | None) -> tuple[int, str]:
+    """Return what sorts the rows of a method under one budget: true answers, then its controls."""
+    known = [None, *(member.value for member in Control)]
+    return known.index(control) if control in known else len(known), control or ""
 
 
 def _order(budget: Mapping[str, Any] | None) -> Order:

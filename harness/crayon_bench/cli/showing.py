@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crayon_bench.commands import STORE
+from crayon_bench.feedback import control_label
+from crayon_bench.screen import fit_lines
 from crayon_bench.store.records import Record
 
 
@@ -37,17 +39,22 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
         yield f"Why: {record.reason}"
     yield ""
     yield from _table(_facts(record), columns)
-    if scores := [
-        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}" for m in record.metrics.values()
-    ]:
-        yield ""
-        yield f"Scores on the test split: {', '.join(scores)}"
-        yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
+    for group in sorted({m.columns for m in record.metrics.values()}):  # the usual ones, without a name, first
+        scores = [
+            f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
+            + ("" if m.chance is None else f" (chance {m.chance:.2f})")
+            for m in record.metrics.values()
+            if m.columns == group
+        ]
+        if not group:
+            yield ""
+        yield from _listed(f"{group.capitalize() or 'Scores'} on the test split", scores, columns)
+    yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
     if record.validation:
         pairs = [
             f"{record.metrics[k].short if k in record.metrics else k} {v:.2f}" for k, v in record.validation.items()
         ]
-        yield f"On the validation split: {', '.join(pairs)}"
+        yield from _listed("On the validation split", pairs, columns)
     if record.groups:
         yield ""
         yield "Groups of the test split: right / images"
@@ -68,13 +75,23 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
         yield f"  where {' and '.join(missing)} must be what {'it was' if len(missing) == 1 else 'they were'}."
 
 
+def _listed(what: str, items: Sequence[str], columns: int | None) -> list[str]:
+    """Return the lines of a list; none of its items is broken."""
+    unbroken = ", ".join(item.replace(" ", "\xa0") for item in items)
+    return fit_lines(f"{what}: {unbroken}", columns).replace("\xa0", " ").splitlines()
+
+
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
     c = record.coordinates
     yield "run", record.folder
     yield "protocol", record.protocol + "".join(f", {key}={_toml(value)}" for key, value in record.overrides.items())
     yield "budget", record.budget or "all"
+    if record.control is not None:
+        yield "control", f"{record.control}: {control_label(record.control)}"
     own = ", ".join(f"{k}={_toml(v)}" for k, v in (c["oracle"].get("parameters") or {}).items())
     yield "oracle", record.oracle + (f" ({own})" if own else "")
+    if record.calibrated:
+        yield "calibrated", ", ".join(f"{name} {value:g}" for name, value in record.calibrated.items())
     if weights := c.get("weights"):
         yield "weights", f"{weights.get('source')}, sha256 {str(weights.get('sha256'))[:12]}…"
     for note in record.notes:
@@ -129,6 +146,8 @@ def command_of(record: Record, store: Path, known: Known) -> tuple[list[str], li
         command += ["--budget", (record.budget or "").split()[0].replace(",", "")]
         if (strategy := budget["strategy"]["name"]) != "random":
             command += ["--strategy", strategy]
+    if record.control is not None:
+        command += ["--control", record.control]
     if (c.get("weights") or {}).get("source") == "file":
         command += ["--weights", "FILE"]
         missing.append("FILE")

@@ -2,10 +2,12 @@
 
 What a method gains with the true ones beside them is what the answers add.
 The questions, their number and what is counted for them are the same; only what comes back differs. Answers of one call
-change places, or are all made alike; a question that is not answered stays so.
+change places, or are all made alike; a question that is not answered stays so. Methods ask for masks in parts, as
+they are large: so masks change places among all training images.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +17,10 @@ from crayon_bench.oracle import Boxes, Groups, Ints, Masks, Verdicts
 from crayon_bench.seeds import derive_seed
 
 Answer = TypeVar("Answer", Verdicts, Masks, Boxes, Groups)
+Small = TypeVar("Small", Verdicts, Boxes, Groups)
 
-_LOOKED_AT = 64
-"""How many masks are compared with the true ones."""
+_PART = 512
+"""How many masks are looked at together."""
 
 
 class Weakened:
@@ -31,8 +34,10 @@ class Weakened:
         self.labels = labels
         self.seed = seed
         self.warnings: Counter[str] = Counter()
+        self._next: dict[FeedbackKind, Ints] = {}
+        self._typical: dict[FeedbackKind, Any] = {}
 
-    def __call__(self, kind: FeedbackKind, given: Answer, examples: Ints | None) -> Answer:
+    def __call__(self, kind: FeedbackKind, given: Small, examples: Ints | None) -> Small:
         """Return the answers *given* to n questions about *examples*, int64 (n,); None for questions about neurons."""
         there = np.flatnonzero(given.answered)
         if not len(there):
@@ -40,28 +45,68 @@ class Weakened:
         if self.control is Control.CONSTANT:
             values = _constant(given, there)
         else:
-            classes = None if examples is None or self.control is Control.SHUFFLED_ALL else self.labels[examples[there]]
             source = np.arange(len(given.values))
-            source[there] = there[_elsewhere(len(there), classes, derive_seed(self.seed, f"{self.control} {kind}"))]
+            source[there] = there[self._elsewhere(kind, None if examples is None else examples[there], len(there))]
             values = given.values[source]
-        some = there[:_LOOKED_AT] if isinstance(given, Masks) else there
-        if np.array_equal(values[some], given.values[some]):
-            self.warnings[f"answers ({kind}) are all alike: the control has the true ones, and is none"] += 1
+        self._compare(kind, values, given.values)
         return type(given)(values) if isinstance(given, Verdicts) else type(given)(values, given.answered)
 
+    def masks(
+        self, kind: FeedbackKind, given: Masks, examples: Ints, ask: Callable[[Ints], Masks], able: Ints
+    ) -> Masks:
+        """Return the masks *given* to n questions about *examples*, int64 (n,).
 
-def _constant(given: Verdicts | Masks | Boxes | Groups, there: Ints) -> Any:
+        ask: what is said about any examples. able: all training examples about which it can be said, int64.
+        """
+        there = np.flatnonzero(given.answered)
+        if not len(there):
+            return given
+        values = given.values.copy()
+        if self.control is Control.CONSTANT:
+            if kind not in self._typical:
+                self._typical[kind] = _typical_mask(ask, able)
+            values[there] = self._typical[kind]
+        else:
+            if kind not in self._next:
+                self._next[kind] = np.arange(len(self.labels))
+                self._next[kind][able] = able[self._elsewhere(kind, able, len(able))]
+            other = self._next[kind][examples]
+            left = there
+            while len(left):  # somebody may have said nothing about the next one: then of the one after that
+                told = ask(other[left])
+                values[left[told.answered]] = told.values[told.answered]
+                left = left[~told.answered & (other[left] != examples[left])]
+                other[left] = self._next[kind][other[left]]
+        self._compare(kind, values[there], given.values[there])
+        return Masks(values, given.answered)
+
+    def _elsewhere(self, kind: FeedbackKind, examples: Ints | None, n: int) -> Ints:
+        """Return from which of n places each gets its answer."""
+        classes = None if examples is None or self.control is Control.SHUFFLED_ALL else self.labels[examples]
+        return _cycles(n, classes, derive_seed(self.seed, f"{self.control} {kind}"))
+
+    def _compare(self, kind: FeedbackKind, values: Any, true: Any) -> None:
+        if np.array_equal(values, true):
+            self.warnings[f"answers ({kind}) are all alike: the control has the true ones, and is none"] += 1
+
+
+def _typical_mask(ask: Callable[[Ints], Masks], able: Ints) -> Any:
+    """Return as many pixels as a mask has on average: those that most of them have; half of them may share none."""
+    often, number = 0, 0
+    for first in range(0, len(able), _PART):
+        told = ask(able[first : first + _PART])
+        often = often + told.values[told.answered].sum(0, dtype=np.int64)
+        number += int(told.answered.sum())
+    count = np.asarray(often)
+    mask = np.zeros(count.size, dtype=np.bool_)
+    mask[np.argsort(-count.ravel(), kind="stable")[: round(float(count.sum()) / max(number, 1))]] = True
+    return mask.reshape(count.shape)
+
+
+def _constant(given: Verdicts | Boxes | Groups, there: Ints) -> Any:
     """Return the values in which every answer is the one that stands for all."""
-    n = len(given.values)
-    true = given.values if len(there) == n else given.values[there]
-    if isinstance(given, Masks):
-        # As many pixels as a mask has on average: those that are relevant most often. Half of the masks may share none.
-        often = true.sum(0, dtype=np.int64).ravel()
-        size = round(float(often.sum()) / len(true))
-        mask = np.zeros(often.shape, dtype=np.bool_)
-        mask[np.argsort(-often, kind="stable")[:size]] = True
-        typical = mask.reshape(true.shape[1:])
-    elif isinstance(given, Boxes):
+    true = given.values[there]
+    if isinstance(given, Boxes):
         typical = np.rint(true.mean(0)).astype(true.dtype)
     else:
         values, counts = np.unique(true, return_counts=True)
@@ -71,7 +116,7 @@ def _constant(given: Verdicts | Masks | Boxes | Groups, there: Ints) -> Any:
     return values
 
 
-def _elsewhere(n: int, classes: Ints | None, seed: int) -> Ints:
+def _cycles(n: int, classes: Ints | None, seed: int) -> Ints:
     """Return from which of n places each gets its answer: in each class one random cycle, in which none stays."""
     rng = np.random.default_rng(seed)
     places = np.arange(n)

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crayon_bench.dataset import Evidence
 from crayon_bench.errors import GuardError
@@ -19,6 +20,14 @@ from crayon_bench.guard import answering
 from crayon_bench.ledger.allowance import Allowance
 from crayon_bench.ledger.controls import Answer, Weakened
 from crayon_bench.oracle import Bools, Boxes, FeedbackOracle, Floats, Groups, Ints, Masks, Patches, Verdicts
+
+
+class Judged(NamedTuple):
+    """Maps, float32 (n, H, W), of n examples, and what was answered about them: :class:`Verdict`, int8 (n,)."""
+
+    examples: Ints
+    maps: Floats
+    values: NDArray[np.int8]
 
 
 @dataclass
@@ -34,6 +43,8 @@ class Receipt:
     seconds: dict[FeedbackKind, float] = field(default_factory=dict)
     """Seconds that people took, by kind, where the oracle knows."""
     warnings: dict[str, int] = field(default_factory=dict)
+    judged: list[Judged] = field(default_factory=list)
+    """The true answers about maps, call by call; none under a control."""
 
     @property
     def total(self) -> int:
@@ -128,15 +139,15 @@ class MeteredOracle:
     def relevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that matter, one mask per example."""
         examples = _positions(examples)
-        return self._ask(
-            FeedbackKind.RELEVANT_MASK, examples, lambda a, at: a.oracle.relevant_masks(examples[at], a.evidence)
+        return self._ask_masks(
+            FeedbackKind.RELEVANT_MASK, examples, lambda a, some: a.oracle.relevant_masks(some, a.evidence)
         )
 
     def irrelevant_masks(self, examples: Ints) -> Masks:
         """Ask for the pixels that must not matter, one mask per example."""
         examples = _positions(examples)
-        return self._ask(
-            FeedbackKind.IRRELEVANT_MASK, examples, lambda a, at: a.oracle.irrelevant_masks(examples[at], a.evidence)
+        return self._ask_masks(
+            FeedbackKind.IRRELEVANT_MASK, examples, lambda a, some: a.oracle.irrelevant_masks(some, a.evidence)
         )
 
     def boxes(self, examples: Ints) -> Boxes:
@@ -191,6 +202,26 @@ class MeteredOracle:
             raise GuardError(f"the method asked for '{kind}' feedback, which its 'asks' does not declare")
         return account
 
+    def _ask_masks(self, kind: FeedbackKind, examples: Ints, about: Callable[[_Account, Ints], Masks]) -> Masks:
+        """Ask for masks. about: what the oracle says about any examples, for controls; it may be asked in parts."""
+
+        def answer(account: _Account, at: Any) -> Masks:
+            name = account.oracle.name
+
+            def ask(some: Ints) -> Masks:
+                return _checked(about(account, some), len(some), name)
+
+            given = ask(examples[at])
+            if account.weakened is None:
+                return given
+            paid = dict(account.oracle.seconds)
+            there = np.arange(account.size)
+            less = account.weakened.masks(kind, given, examples[at], ask, there[account.oracle.available(kind, there)])
+            account.oracle.seconds = paid  # of the questions that were asked, not of those about others
+            return less
+
+        return self._ask(kind, examples, answer)
+
     def _ask(
         self,
         kind: FeedbackKind,
@@ -208,7 +239,9 @@ class MeteredOracle:
             given = answer(account, at)
         n = len(numbers[at])
         given = _checked(given, n, account.oracle.name)
-        if account.weakened is not None:
+        if kind is FeedbackKind.MAP_VERDICT and isinstance(given, Verdicts) and account.weakened is None:
+            account.receipt.judged.append(Judged(examples[at], shown[at], given.values))
+        if account.weakened is not None and not isinstance(given, Masks):
             given = account.weakened(kind, given, None if neurons is not None else examples[at])
         if account.allowance is not None:
             account.allowance.spend(kind, n)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
+from crayon_bench.feedback import control_label
 from crayon_bench.networks.specification import CNNSpec, MLPSpec, ModelSpec, Scaling, model_spec
 from crayon_bench.store.records import Record
 
@@ -67,6 +68,7 @@ def _made_with(record: Record, metadata: Mapping[str, str], how: str) -> Iterato
         "seed": record.seed,
         "oracle": f"{record.title['oracle']}: {_listed(c['oracle']['parameters'])}".removesuffix(": "),
         "budget": record.budget or "all questions",
+        **({} if record.control is None else {"control": f"{control_label(record.control)}: NOT the true ones"}),
         "made by": f"crayon-bench {record.environment.get('crayon_bench', '?')}, PyTorch"
         f" {record.environment.get('torch', '?')}, on {record.environment.get('device', '?')}, {record.finished}",
         "run": record.folder,

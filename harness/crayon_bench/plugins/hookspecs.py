@@ -12,6 +12,7 @@ import pluggy
 if TYPE_CHECKING:
     from crayon_bench.store.records import Record
     from crayon_bench.store.request import RunRequest
+    from crayon_bench.store.store import Store
 
 PROJECT = "crayon_bench"
 
@@ -26,8 +27,8 @@ def add_commands(register: Callable[[str, str, str], None]) -> None:
 
 
 @hookspec
-def show_board(records: "list[Record]", methods: list[str]) -> None:
-    """Print the leaderboard that ends a ``run``; *methods* are those the user asked for."""
+def show_board(records: "list[Record]", methods: list[str], store: "Store") -> None:
+    """Print the leaderboard that ends a ``run``; *methods* are those the user asked for, *records* are in *store*."""
 
 
 @hookspec

@@ -1,6 +1,8 @@
 """What a refined model is worth: its predictions on the test split, its metrics, and where it looks."""
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from crayon_bench.dataset import Evidence, LoadedData, Split
 from crayon_bench.errors import MetricError
 from crayon_bench.guard import method_running
-from crayon_bench.metric import Predictions
+from crayon_bench.metric import Attention, Predictions
 from crayon_bench.networks.classifier import Classifier, batch_for_maps
 from crayon_bench.networks.exported import effective_spec, model_bytes
 from crayon_bench.networks.grids import to_grid
@@ -38,7 +40,8 @@ def judge(run: "Run", registry: Registry, prepared: Prepared, refined: Any) -> N
             GroupCount(name=name, right=int(r), total=int(t))
             for name, r, t in zip(predictions.group_names, right, total, strict=True)
         ]
-        record.metrics = _compute_metrics(predictions, registry, run)
+        looks = _looks(refined, data, test_images, device)
+        record.metrics = _compute_metrics(replace(predictions, attention=looks), registry, run)
         if data.validation is not None:
             seen = _predict(refined, data.validation, own_images(data.validation.images, device), data, device)
             values = _compute_metrics(seen, registry, run).items()
@@ -69,7 +72,43 @@ def _predict(refined: Any, split: Split, images: Tensor, data: LoadedData, devic
         probabilities=logits.softmax(-1).numpy(),
         group_names=data.group_names if known else (),
         no_groups=data.no_groups if known else "the groups of some examples are not known",
+        training=_in_training(data) if known else None,
     )
+
+
+def _in_training(data: LoadedData) -> Any:
+    groups = data.train.groups
+    return np.bincount(groups, minlength=len(data.group_names)) if (groups >= 0).all() else None
+
+
+@torch.no_grad()
+def _looks(model: Any, data: LoadedData, images: Tensor, device: str) -> Attention | None:
+    """Return where the model looks in the test images; None where that cannot be known."""
+    evidence = data.test_evidence
+    relevant = None if evidence is None else _relevant(evidence, (images.shape[-2], images.shape[-1]))
+    if relevant is None or not isinstance(model, Classifier):
+        return None
+    labels, maps = torch.from_numpy(data.test.labels), []
+    for index in torch.split(torch.arange(len(labels)), min(128, batch_for_maps(images.shape[1:]))):
+        with method_running():
+            maps.append(model.run(images[index].to(device)).saliency(labels[index].to(device)).float().cpu())
+    return Attention(torch.cat(maps).numpy(), relevant)
+
+
+def _relevant(evidence: Evidence, size: tuple[int, int]) -> Callable[[Any], Any] | None:
+    """Return what gives relevant pixels: the masks, or else what lies inside of the boxes."""
+    if evidence.has("relevant_masks"):
+        return evidence.relevant_masks
+    if not evidence.has("boxes"):
+        return None
+    rows, columns = (np.arange(n) for n in size)
+
+    def inside(examples: Any) -> Any:
+        top, left, bottom, right = evidence.boxes(examples).T[..., None]
+        down, across = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+        return down[:, :, None] & across[:, None, :]
+
+    return inside
 
 
 _LOOKED_AT = 256
@@ -137,16 +176,24 @@ def _compute_metrics(predictions: Predictions, registry: Registry, run: Run) -> 
         except PluginError as error:
             run.log.write(f"metric left out: {error}\n")
             continue
-        value, reason = None, None
+        value, reason, chance = None, None, None
         try:
-            value = float(metric.compute(predictions))
-            if not abs(value) <= LARGEST:
-                value, reason = None, "the value is not finite"
+            if not metric.applies(predictions):
+                continue
+            value, chance = float(metric.compute(predictions)), metric.chance(predictions)
+            if not (abs(value) <= LARGEST and abs(chance or 0.0) <= LARGEST):
+                value, reason, chance = None, "the value is not finite", None
         except MetricError as error:
             reason = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         values[name] = MetricValue(
-            value=value, short=metric.short, direction=metric.direction.value, unit=metric.unit, reason=reason
+            value=value,
+            short=metric.short,
+            direction=metric.direction.value,
+            unit=metric.unit,
+            reason=reason,
+            chance=chance if value is not None else None,
+            columns=metric.columns,
         )
     return values

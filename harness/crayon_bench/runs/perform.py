@@ -6,12 +6,13 @@ from pathlib import Path
 from crayon_bench.errors import StoreError, UserError
 from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.guard import method_running
-from crayon_bench.ledger.metered import close_ledger
+from crayon_bench.ledger.metered import Receipt, close_ledger
 from crayon_bench.method import Method
 from crayon_bench.plugins.hooks import call_hooks
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.runs.isolation import PeakMemory, Surroundings, isolated
 from crayon_bench.runs.judging import judge
+from crayon_bench.runs.leaks import warnings_of
 from crayon_bench.runs.limits import LimitError, Limits, limited
 from crayon_bench.runs.prepared import Prepared, prepare
 from crayon_bench.runs.run import Run, UsersMistakeError
@@ -91,12 +92,13 @@ def _carry_out(run: Run, surroundings: Surroundings, store: Store, registry: Reg
     finally:
         if (peak := memory.mebibytes()) is not None:
             record.memory["peak"] = peak
-        close(run, method, prepared)
+        receipt = close(run, method, prepared)
+    record.warnings |= warnings_of(receipt.judged, prepared.data.train.labels, job.classes, prepared.data.evidence)
     judge(run, registry, prepared, refined)
 
 
-def close(run: Run, method: Method, prepared: Prepared) -> None:
-    """End the method's questions and note what was answered and what went wrong."""
+def close(run: Run, method: Method, prepared: Prepared) -> Receipt:
+    """End the method's questions, note what was answered and what went wrong, and return the receipt."""
     receipt = close_ledger(prepared.ledger)
     run.record.feedback = Feedback(
         total=receipt.total,
@@ -107,3 +109,4 @@ def close(run: Run, method: Method, prepared: Prepared) -> None:
         seconds={kind.value: round(seconds, 3) for kind, seconds in receipt.seconds.items()},
     )
     run.record.warnings |= prepared.job.warnings | receipt.warnings
+    return receipt

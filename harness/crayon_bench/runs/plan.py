@@ -13,7 +13,7 @@ from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.method import Method, Setting
 from crayon_bench.networks.weights import Weights, find_weights
 from crayon_bench.oracle import FeedbackOracle
-from crayon_bench.parameters import validated
+from crayon_bench.parameters import Parameters, validated
 from crayon_bench.plugins.registry import Kind, Registry, guarded
 from crayon_bench.plugins.rows import PluginError
 from crayon_bench.runs.foreseen import oracle_table, questions_of, skip_of, unable_of
@@ -114,6 +114,15 @@ def _check_sections(sets: list[tuple[str, str]], methods: list[str], registry: R
         raise UserError(f"--set {key}={value}: there is no method or section '{section}'", hint)
 
 
+def _check_used(own: Parameters, section: str, sets: Sequence[tuple[str, str]]) -> None:
+    """Raise UserError for a parameter that was set and does not count beside the others."""
+    unused = own.unused()
+    for key, value in sets:
+        where, _, name = key.partition(".")
+        if where == section and name in unused:
+            raise UserError(f"--set {key}={value}: changes nothing: {unused[name]}")
+
+
 def _check_tables(protocol: Protocol, registry: Registry) -> None:
     """Raise UserError for a table of a protocol that belongs to no plugin: a misspelt name must not be passed over."""
     for table, kind in ((protocol.methods, Kind.METHOD), (protocol.oracle, Kind.ORACLE)):
@@ -136,7 +145,7 @@ def _plan_dataset(
     ground = _ground(options, registry, plan, located, oracle, sets)
     if ground is None:
         return
-    cells = [cell for method in methods for cell in _cells(ground, method, registry, plan, options.controls)]
+    cells = [cell for method in methods for cell in _cells(ground, method, registry, plan, options.controls, sets)]
     plan.requests += [_request(ground, cell, seed, options, registry) for seed in options.seeds for cell in cells]
 
 
@@ -184,6 +193,7 @@ def _ground(
     _check_tables(protocol, registry)
     data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset")
     own = validated(oracle.Parameters, oracle_table(oracle, protocol), "oracle")
+    _check_used(own, "oracle", sets)
     oracle_coordinates = {
         **identity_of(registry, Kind.ORACLE, oracle),
         "parameters": own.to_dict(),
@@ -232,12 +242,18 @@ def _answers_coordinates(options: Options, oracle: type[FeedbackOracle]) -> dict
 
 
 def _cells(
-    ground: _Ground, method: type[Method], registry: Registry, plan: Plan, controls: Sequence[str]
+    ground: _Ground,
+    method: type[Method],
+    registry: Registry,
+    plan: Plan,
+    controls: Sequence[str],
+    sets: Sequence[tuple[str, str]],
 ) -> list[_Cell]:
     """Return a method's cells, one a budget, and as many under each control; none if it cannot be used."""
     dataset, protocol = ground.located.dataset, ground.protocol
     recipe, table = protocol.for_method(method.name, method.Parameters, trains=method.trains)
     own = validated(method.Parameters, table, method.name)
+    _check_used(own, method.name, sets)
     parameters = own.to_dict()
     asks = _try(plan, guarded, method, questions_of, method, own)
     if asks is None:

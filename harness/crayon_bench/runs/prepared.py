@@ -15,7 +15,7 @@ from crayon_bench.errors import UserError
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.ledger.allowance import Allowance, make_allowance
 from crayon_bench.ledger.controls import weakened
-from crayon_bench.ledger.metered import MeteredOracle, open_ledger
+from crayon_bench.ledger.metered import MeteredOracle, close_ledger, open_ledger
 from crayon_bench.method import Job
 from crayon_bench.networks.classifier import Classifier, state_hash
 from crayon_bench.networks.specification import Recipe
@@ -108,6 +108,13 @@ def prepare(
         share=partial(_share, run, store.artifacts, original_depends_on(c)),
         select=select,
     )
+    if FeedbackKind.MAP_VERDICT in asks:
+        try:
+            oracle.begin(lambda: job._maps().cpu().numpy(), data.evidence)
+        except UserError as error:
+            close_ledger(ledger)
+            raise UsersMistakeError(error) from None
+        run.record.calibrated = dict(oracle.calibrated)
     return Prepared(job, data, ledger)
 
 

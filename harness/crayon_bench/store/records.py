@@ -38,13 +38,18 @@ class _Part(BaseModel):
 
 
 class MetricValue(_Part):
-    """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*."""
+    """A metric's value with what is needed to print it. value: None where the metric is undefined, see *reason*.
+
+    chance: what comes without looking. columns: the group of columns that shows it on request; empty: a usual one.
+    """
 
     value: Number | None
     short: str
     direction: Literal["higher", "lower"]
     unit: str
     reason: str | None = None
+    chance: Number | None = None
+    columns: str = ""
 
 
 class GroupCount(_Part):
@@ -171,6 +176,8 @@ class Record(Coordinates, _Part):
     """MiB by what. ``peak``: resident or device memory at its highest during refine. Empty: not measured."""
     attention: dict[str, Number] = Field(default_factory=dict)
     """Mean share of the refined model's maps on relevant pixels of training images: ``saliency`` and ``contrast``."""
+    calibrated: dict[str, Number] = Field(default_factory=dict)
+    """Parameters that the oracle found for this original model, such as cut-offs that give wanted shares of answers."""
     environment: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crayon_bench import Direction, Metric, MetricError, Predictions
+from crayon_bench import Attention, Direction, Metric, MetricError, Predictions
 from crayon_bench.testing import common
 from crayon_bench.testing.common import check_metadata
 from crayon_bench.testing.trial import CheckSkipped, global_state_kept, pickles_noted
@@ -22,7 +22,11 @@ def _predictions(groups: Any, right: Callable[[Any], Any]) -> Predictions:
     predicted = np.where(right(np.arange(len(groups))), labels, 1 - labels).astype(np.int64)
     sure = np.linspace(0.6, 0.9, len(groups), dtype=np.float32)
     probabilities = np.stack([np.where(predicted == c, sure, 1 - sure) for c in (0, 1)], axis=1).astype(np.float32)
-    return Predictions(labels, predicted, groups, probabilities, _GROUPS)
+    maps, masks = np.random.RandomState(0).uniform(0, 1, (len(groups), 2, 2)), np.zeros((len(groups), 4, 4), np.bool_)
+    masks[:, :2, 1:] = True
+    looks = Attention(maps.astype(np.float32), lambda examples: masks[examples])
+    training = np.array([12, 4, 4, 12])
+    return Predictions(labels, predicted, groups, probabilities, _GROUPS, training=training, attention=looks)
 
 
 def _tiny() -> Predictions:
@@ -103,6 +107,8 @@ def check_batch_of_one(metric: type[Metric]) -> None:
     one = _predictions([3], lambda i: i >= 0)
     _expect_number_or_reason(metric, one, "with one example")
     nothing = {name: getattr(one, name)[:0] for name in ("labels", "predicted", "groups", "probabilities")}
+    assert one.attention is not None
+    nothing["attention"] = replace(one.attention, maps=one.attention.maps[:0])
     _expect_number_or_reason(metric, replace(one, **nothing), "without examples")
 
 

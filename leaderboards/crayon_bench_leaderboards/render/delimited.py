@@ -1,11 +1,12 @@
-"""Tables as CSV and as data frames: one line per data set, method and budget, full precision."""
+"""Tables as CSV and as data frames: one line per data set, method, budget and control, full precision."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from crayon_bench_leaderboards.table import Row, Section, Table
+from crayon_bench_leaderboards.controls import first_control
+from crayon_bench_leaderboards.table import Row, Section, Table, gained_metric
 
 
 def tables_frame(tables: list[Table]) -> pd.DataFrame:
@@ -23,10 +24,11 @@ def _heads(tables: list[Table]) -> list[str]:
     metrics = list(dict.fromkeys(name for table in tables for name in table.board.metric_names()))
     references = list(dict.fromkeys(name for table in tables for name in table.board.reference_names()))
     return [
-        *("board", "source", "setting", "protocol", "dataset", "data", "method", "label", "budget", "feedback"),
-        *("feedback_count", "status", "reason", "notes"),
+        *("board", "source", "setting", "protocol", "dataset", "data", "method", "label", "budget", "control"),
+        *("feedback", "feedback_count", "status", "reason", "notes"),
         *(f"{metric}_{part}" for metric in metrics for part in ("mean", "std", "n", "mark", "published")),
         *(f"{metric}_published_{reference}" for metric in metrics for reference in references),
+        *("answers_add", "answers_add_low", "answers_add_high"),
         *("worst_group", "worst_group_total", "worst_group_seeds", "seconds", "memory_mib"),
         *(("price", "person_hours", "gained_per_hour") if any(table.price for table in tables) else ()),
         *(
@@ -58,6 +60,7 @@ def _line(table: Table, section: Section, row: Row) -> dict[str, Any]:
         "method": row.method,
         "label": row.label,
         "budget": row.budget,
+        "control": row.control,
         "feedback": row.feedback,
         "feedback_count": row.feedback_total,
         "status": row.status,
@@ -76,6 +79,10 @@ def _line(table: Table, section: Section, row: Row) -> dict[str, Any]:
         }
         for first in table.board.reference_names()[:1]:
             line[f"{metric}_published"] = cell.published.get(first)
+    control = first_control(row.answers_add)
+    added = row.answers_add[control].get(gained_metric(table.board, section.rows)) if control is not None else None
+    if added is not None:
+        line |= {"answers_add": added.mean, "answers_add_low": added.low, "answers_add_high": added.high}
     if worst := row.worst_group:
         line |= {"worst_group": worst.name, "worst_group_total": worst.total}
         line["worst_group_seeds"] = f"{worst.seeds}/{worst.of}"

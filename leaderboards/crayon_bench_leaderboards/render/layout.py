@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from crayon_bench.feedback import control_label
 from crayon_bench_leaderboards.render import numbers
 from crayon_bench_leaderboards.render.grids import Column, Grid, Text, footnote_sign
 from crayon_bench_leaderboards.table import Row, Section, Table, gained_metric
+from crayon_bench_leaderboards.variants import control_place
 
 TextOf = Callable[[Row | None], Text]
 
@@ -49,7 +51,7 @@ def sheet_of(table: Table) -> Sheet:
 
 
 def main_grid(table: Table, *, published: bool = True) -> Grid:
-    """Return Method, Budget if a row has one, Feedback, then for each data set #FB, metrics and what they cost.
+    """Return Method, Budget if a row has one, Feedback, then for each data set #FB, metrics, what answers add and cost.
 
     published: with the published numbers beside ours.
     """
@@ -65,6 +67,10 @@ def _main_columns(table: Table, section: Section, published: bool) -> Iterator[t
         yield Column(f"{_short(section, metric)} (%)", group), partial(numbers.value, metric=metric)
         if published:
             yield from _published_columns(table, section, metric)
+    if any(row.answers_add for row in section.rows):
+        first = gained_metric(table.board, section.rows)
+        short = _short(section, first)
+        yield Column("Answers add", group, f"({short})"), partial(numbers.answers_add, metric=first)
     if table.price is not None:
         yield Column("person-hours", group), numbers.hours
         short = _short(section, gained_metric(table.board, section.rows))
@@ -83,7 +89,7 @@ def _published_columns(table: Table, section: Section, metric: str) -> Iterator[
 
 def published_grid(table: Table) -> Grid | None:
     """Return our means and the published numbers alone, for where all columns are too many."""
-    lines = [line for line in _lines(table) if any(row and row.budget is None for row in line.rows)]
+    lines = [line for line in _lines(table) if any(r and r.budget is None and r.control is None for r in line.rows)]
     leading = [(Column("Method", left=True), [Text(line.label.text) for line in lines])]
     columns = [list(_beside_published(table, section)) for section in table.sections]
     return _grid(lines, leading, columns, "Published numbers beside our means (%)") if any(columns) else None
@@ -139,7 +145,10 @@ _EXPLAINED = {
 
 @dataclass(frozen=True)
 class _Line:
-    """A method or a variant of one under a budget: its row in each section, None where it was not even planned."""
+    """A method or a variant of one under a budget and a control: its row in each section.
+
+    None where it was not even planned.
+    """
 
     label: Text
     budget: str
@@ -148,19 +157,22 @@ class _Line:
 
 
 def _lines(table: Table) -> list[_Line]:
-    together: dict[tuple[str, str, str], list[Row | None]] = {}
+    together: dict[tuple[str, str, str, str], list[Row | None]] = {}
     for number, section in enumerate(table.sections):
         for row in section.rows:
-            key = (row.method, row.variant, row.budget or "")
+            key = (row.method, row.variant, row.budget or "", row.control or "")
             together.setdefault(key, [None] * len(table.sections))[number] = row
     lines = []
     for rows in together.values():
         known = [row for row in rows if row is not None]
         # Sorted again: a variant that only a later data set has belongs to its method, not at the end.
         first = known[0]
-        order = (table.board.place(first.method), first.variant, first.order, first.budget or "")
+        budget = (first.order, first.budget or "")
+        order = (table.board.place(first.method), first.variant, *budget, control_place(first.control))
         feedback = " / ".join(dict.fromkeys(row.feedback for row in known if row.feedback != "?"))
         label = next((row.label for row in known if row.label != row.method), first.label)
+        if first.control is not None:
+            label = f"… {control_label(first.control)}"  # its method stands above it
         notes = tuple(sorted({note for row in known for note in row.notes}))
         lines.append((order, _Line(Text(label, notes=notes), _budget(known), feedback or "?", rows)))
     return [line for _, line in sorted(lines, key=lambda one: one[0])]

@@ -1,5 +1,6 @@
 """What is printed in one cell of a table."""
 
+from crayon_bench_leaderboards.controls import first_control
 from crayon_bench_leaderboards.render.grids import Text
 from crayon_bench_leaderboards.table import Cell, Row
 
@@ -22,6 +23,22 @@ def feedback_count(row: Row | None) -> Text:
 
 
 _UNKNOWN = "–"
+
+
+def answers_add(row: Row | None, metric: str) -> Text:
+    """Return what the answers add, ``+12.0 [+3.1, +20.4]``; nothing in the row of the control that its method names."""
+    added = {} if row is None else row.answers_add
+    first = first_control(added)
+    if row is None or first is None or metric not in added[first]:
+        return Text("" if row is not None and row.control is not None else _UNKNOWN)
+    one = added[first][metric]
+    if one.low is None or one.high is None:
+        return Text(f"{_points(one.mean)} [?]")
+    return Text(f"{_points(one.mean)} [{_points(one.low)}, {_points(one.high)}]")
+
+
+def _points(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # never -0.0
 
 
 def hours(row: Row | None) -> Text:

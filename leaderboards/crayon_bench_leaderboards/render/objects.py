@@ -59,6 +59,7 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
         "method": row.method,
         "label": row.label,
         "budget": row.budget,
+        "control": row.control,
         "feedback": row.feedback,
         "feedback_count": {"total": row.feedback_total, "by_kind": row.feedback_by_kind},
         **priced,
@@ -73,6 +74,7 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
             }
             for name, cell in row.metrics.items()
         },
+        **_answers_add(row),
         "status": row.status,
         "reason": row.reason,
         "published": next((row.published.get(name) for name in table.board.reference_names()[:1]), None),
@@ -82,6 +84,13 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
         "memory_mib": row.memory,
         "notes": [table.footnotes[note - 1] for note in row.all_notes()],
     }
+
+
+def _answers_add(row: Row) -> dict[str, Any]:
+    """Return what the answers of a row with controls add, in points."""
+    if row.control is not None or not row.answers_add:
+        return {}
+    return {"answers_add": {c: {name: asdict(one) for name, one in m.items()} for c, m in row.answers_add.items()}}
 
 
 def _worst_group(row: Row) -> dict[str, Any] | None:

@@ -74,12 +74,18 @@ def _draw(
         axes.axhspan(low, high, color=grey, alpha=0.12, linewidth=0)
         line = axes.axhline(mean, color=grey, linestyle=_LEVELS[n % len(_LEVELS)], linewidth=1.4)
         handles.append((mean, line, row.label))
+    controlled = any(curve.control is not None for curve in curves)
     for n, curve in enumerate(curves):
         points = [(x, *_band(row.metrics[metric]), row.status) for row in curve.rows if (x := where(row))]
-        colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
+        colour, marker = _COLOURS[curve.of % len(_COLOURS)], _MARKERS[curve.of % len(_MARKERS)]
+        look: dict[str, Any] = {"linestyle": _DASHES[n % len(_DASHES)]}
+        if controlled:  # then dashes tell controls from true answers
+            look = {"linestyle": "-"} if curve.control is None else _control_look(curve.control)
         xs, means, lows, highs = ([point[k] for point in points] for k in range(4))
-        axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0)
-        line = axes.plot(xs, means, color=colour, linestyle=_DASHES[n % len(_DASHES)], marker=marker, markersize=5)[0]
+        axes.fill_between(xs, lows, highs, color=colour, alpha=0.16 if curve.control is None else 0.06, linewidth=0)
+        line = axes.plot(
+            xs, means, color=colour, marker=marker, markersize=5, zorder=3 - (curve.control is not None), **look
+        )[0]
         partial = [(x, mean) for x, mean, _, _, status in points if status != "ok"]
         if partial:
             axes.plot(*zip(*partial, strict=True), marker, color="white", markersize=2.5)
@@ -87,6 +93,11 @@ def _draw(
         handles.append((last if last is not None else math.nan, line, curve.label))
     _scale(axes, any(where(row) for curve in curves for row in curve.rows))
     return handles
+
+
+def _control_look(control: str) -> dict[str, Any]:
+    dashes = {"shuffled": (0, (5, 2)), "shuffled-all": (0, (2, 1.5)), "constant": (0, (5, 2, 1, 2))}
+    return {"linestyle": dashes.get(control, (0, (1, 1))), "markerfacecolor": "white", "linewidth": 1.2}
 
 
 def _band(cell: Cell) -> tuple[float, float, float]:
@@ -116,7 +127,9 @@ def _caption(table: Table, curves: list[Curve]) -> str:
     seeds = len(section.seeds)
     what = "Mean over seeds; bands: ± sample standard deviation." if seeds > 1 else "One seed: there are no bands."
     unverified = any("UNVERIFIED" in remark for remark in table.remarks)
+    controlled = any(curve.control is not None for curve in curves)
     few = any(row.status != "ok" for curve in curves for row in curve.rows)
+    what += " Dashed: controls, whose answers carry less." if controlled else ""
     return (
         f"{what}{' White dot: fewer seeds.' if few else ''} Horizontal: methods that ask nothing."
         f" Setting {section.setting[:8]}.{' UNVERIFIED data: see the table.' if unverified else ''}"

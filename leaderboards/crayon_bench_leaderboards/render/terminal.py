@@ -73,6 +73,8 @@ _GRAVE = (
         "WARNING: ",
         "arithmetic",
         "failed for seed",
+        "Answers add (",
+        "No control was run",
         "★ best",
         "#FB: answers",
         "Not run, of",

@@ -51,6 +51,10 @@ class CrayonAttentionParameters(AnyParameters):
         values = super().to_dict()
         return values if self.extra != "none" else {k: v for k, v in values.items() if k not in ("extra", "gamma")}
 
+    def unused(self) -> dict[str, str]:
+        """Return γ where nothing extra is asked for."""
+        return {} if self.extra != "none" else {"gamma": "extra = none asks for no boxes or masks"}
+
     @property
     def extra_kind(self) -> FeedbackKind | None:
         """What is asked for on top of verdicts."""

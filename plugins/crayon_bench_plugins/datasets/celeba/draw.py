@@ -1,6 +1,7 @@
 """The biased draw: how many images of each group, and which."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from crayon_bench_plugins.datasets.celeba.listing import Listing
 from crayon_bench_plugins.datasets.celeba.published import GROUPS
 
 _MAJORITY = (1, 2)
+_ALWAYS = object()
 _TRAIN, _VALIDATION, _TEST = 0, 1, 2
 """Partitions of ``list_eval_partition.txt``."""
 
@@ -41,6 +43,36 @@ class CelebAParameters(Parameters):
     size: int = Field(
         default=224, ge=16, le=1024, description="shorter side of the images in pixels; 224 gives 224 wide, 274 high"
     )
+    edition: int = Field(
+        default=2,
+        ge=1,
+        le=2,
+        description="stand-in alone: 2, stickers give the smile away on a part of the faces; 1, hair on all of them",
+    )
+    standin_plain: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="stand-in alone, second edition: share of the frequent images, `majority`, that have no sticker",
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values without those of the stand-in that have their default: they change no key of real data."""
+        later = {name: type(self).model_fields[name].default for name in ("edition", "standin_plain")}
+        return {name: value for name, value in super().to_dict().items() if value != later.get(name, _ALWAYS)}
+
+    def of_standin(self) -> dict[str, tuple[int, ...]]:
+        """Return, for each split, how many drawn images of each of the stand-in's groups are wanted.
+
+        Groups are in the order of :mod:`crayon_bench_plugins.standins.splits`.
+        """
+        wanted = self.wanted()
+        rare, often = wanted.train[0], wanted.train[1]
+        plain = round(often * self.standin_plain)
+        train, groups = wanted.train, len(GROUPS)
+        if self.edition == 2:
+            train, groups = (often - plain, rare, plain, rare, often - plain, plain), 6
+        return {"train": train, "validation": (wanted.validation,) * groups, "test": (wanted.test,) * groups}
 
     def wanted(self, scale: float | None = None) -> "Wanted":
         """Return the numbers of images after scaling, by *scale* instead of :attr:`scale` if given."""

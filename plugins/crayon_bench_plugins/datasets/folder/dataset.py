@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,8 @@ class Folder(Dataset):
     orientation says (`exif`). Values of more than 8 bits are scaled by the depth that the whole set needs (`depth`).
     They are resized to `size` × `size` (bilinear, antialiased) and not normalised.
 
-    Evidence, of the training images alone: masks, or else boxes, if every training image has one. A pixel of the
+    Evidence: masks, or else boxes, if every training image has one. If every test image has one, metrics read those of
+    the test images, after the run. A pixel of the
     resized mask is relevant if half of its area is; where that leaves nothing, those with more than half of the largest
     share. A mask without anything, and one that is cropped away, tells nothing: the whole image counts as relevant.
     Without a column `box`, boxes are tight round the masks. With boxes alone, maps and neurons are judged by what lies
@@ -97,9 +99,12 @@ class Folder(Dataset):
         own = [*turned_notes(self.parameters, looks), *depth_notes(sized, self.parameters, looks)]
         train = [row for row in rows if row.split == "train"]
         if all(row.mask for row in train):
-            own += mask_notes(shades_of(root, train, sums))
+            own += mask_notes(self.parameters, shades_of(root, train, sums))
         if all(row.box for row in train):
             own += self._boxes_fit(root, train, looks)
+        test = [row for row in rows if row.split == "test"]
+        if _has_all(test, "box"):
+            self._boxes_fit(root, test, looks)  # a mistake in one is told before any run
         return (*found.notes, *own)
 
     def load(self, found: Found) -> LoadedData:
@@ -108,7 +113,9 @@ class Folder(Dataset):
         rows = read_metadata(root).rows
         sums = checksums(root, rows)
         looks = looks_of(root, rows, sums)
-        own = type(self)(self._with_depth(looks))
+        sized = self._with_depth(looks)
+        deque(depth_notes(sized, self.parameters, looks), maxlen=0)  # what it raises is wanted
+        own = type(self)(sized)
         train, validation, test = ([row for row in rows if row.split == split] for split in SPLITS)
         if not self.parameters.validation:
             validation = []
@@ -127,6 +134,7 @@ class Folder(Dataset):
             return Split(images[start : start + len(part_rows)], labels, numbers, [row.path for row in part_rows])
 
         evidence = own._evidence(root, sums, looks, train)
+        known = _has_all(test, "mask") or _has_all(test, "box")
         return LoadedData(
             train=part(train, 0),
             test=part(test, len(train)),
@@ -136,20 +144,20 @@ class Folder(Dataset):
             evidence=evidence,
             no_groups="" if groups else NO_GROUPS,
             notes=tuple(evidence.notes()),
+            test_evidence=own._evidence(root, sums, looks, test) if known else None,
         )
 
     def broken(self, root: Path) -> list[tuple[str, UserError]]:
         """Read every file as :meth:`load` does, and go on after the first that fails."""
         rows = read_metadata(root).rows
-        train = [row for row in rows if row.split == "train"]
-        masked = all(row.mask for row in train)
+        masked = [split for split in ("train", "test") if _has_all([r for r in rows if r.split == split], "mask")]
         there = [row for row in rows if not missing_files(root, [row])]
         sized = self._with_depth(looks_of(root, there, checksums(root, there)))
 
         def read(row: Row) -> list[tuple[str, UserError]]:
             own = sized, root, row
             wrong = failing(row.path, partial(image_of, *own))
-            if masked and row.split == "train":
+            if row.split in masked:
                 alone = partial(opened, root, row, row.mask, open_mask)  # there is no image to compare it with
                 wrong += failing(row.mask, alone if wrong else partial(mask_of, *own))
             return wrong
@@ -168,7 +176,7 @@ class Folder(Dataset):
         sizes = {name: look.size(turned=self.parameters.turned) for name, look in looks.items()}
         reading = self.parameters.box, self.parameters.box_unit
         check_boxes(root, rows, sizes, *reading)
-        return list(box_notes(rows, sizes, *reading))
+        return list(box_notes(rows, sizes, *reading, said="box" in self.parameters.model_fields_set))
 
     def _evidence(
         self, root: Path, sums: Mapping[str, str], looks: Mapping[str, Look], rows: Sequence[Row]
@@ -176,6 +184,7 @@ class Folder(Dataset):
         size = self.parameters.size
         masks = boxes = None
         if all(row.mask for row in rows):
+            deque(mask_notes(self.parameters, shades_of(root, rows, sums)), maxlen=0)
             masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
         if all(row.box for row in rows):
             self._boxes_fit(root, rows, looks)
@@ -194,7 +203,7 @@ class Folder(Dataset):
     ) -> NDArray[np.uint8]:
         files = [[sums[row.path], sums.get(row.mask) if what == "masks" else row.box] for row in rows]
         own = self.parameters
-        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit)}.get(what, ())
+        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit), "masks": (own.mask,)}.get(what, ())
         key = {
             "version": self.version,
             "how": [own.size, own.fit, own.short_side, own.exif, *only],
@@ -208,6 +217,11 @@ class Folder(Dataset):
             partial(decode, self.parameters, root),
             what=f"{root.name} {what}",
         )
+
+
+def _has_all(rows: Sequence[Row], what: str) -> bool:
+    """Return whether each of some *rows* has a ``mask``, or a ``box``."""
+    return bool(rows) and all(getattr(row, what) for row in rows)
 
 
 def _called(root: Path) -> str:

@@ -45,6 +45,10 @@ class FolderParameters(Parameters):
         description="bits that a value has in images that store more than 8, at least 8; 0: as many as the brightest"
         " pixel of all these images needs",
     )
+    mask: Literal["bright", "dark"] = Field(
+        default="bright",
+        description='what is relevant in a mask: "bright": what is white, or coloured on black; "dark": what is black',
+    )
     box: BoxOrder = Field(
         default="tlbr",
         description='order of the numbers in the column box: "tlbr" top left bottom right, "xyxy" left top right'
@@ -96,6 +100,8 @@ def image_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.u
 def mask_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.uint8]:
     """Return a row's mask, (1, size, size) of 0 and 1; all 1 if it tells nothing."""
     mask = opened(root, row, row.mask, partial(open_mask, turned=parameters.turned)).relevant
+    if parameters.mask == "dark":
+        mask = ~mask
     look: Look = opened(root, row, row.path, partial(look_at, deep=False))
     width, height = look.size(turned=parameters.turned)
     if mask.shape != (height, width):

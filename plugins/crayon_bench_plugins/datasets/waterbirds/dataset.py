@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,9 +25,10 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import files_of, standin_of, unverified
+from crayon_bench.data.files import files_of, locate, standin_of, unverified
 from crayon_bench.data.image_cache import decoded, open_mask, open_picture
 from crayon_bench.data.masks import silent_masks
+from crayon_bench.data.trees.broken import broken_members
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
@@ -35,10 +37,11 @@ from crayon_bench_plugins.datasets.waterbirds.metadata import Row, corrected, di
 from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS
 
 _STANDIN = "drawn birds"
-_EDITIONS = "drawn birds, editions 1 and 2"
+_EDITIONS = "drawn birds, editions 1 and 2, 150 of 600 among bushes or ponds"
 """What the content hash is of; which of the two it is stands among the parameters."""
-STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = {1: 600, 2: 300}, 100, 200
-"""The stand-in's images of each group, in training of each frequent one; as many of both classes."""
+STANDIN_MAJORITY, STANDIN_OPEN, STANDIN_VALIDATION, STANDIN_TEST = {1: 600, 2: 150}, 450, 100, 200
+"""The stand-in's images of each group, in training of each frequent one; as many of both classes. Few are among bushes
+or ponds, so that "no" seldom comes to one of them by chance: shuffled answers would repair else."""
 
 
 class WaterbirdsParameters(Parameters):
@@ -52,29 +55,23 @@ class WaterbirdsParameters(Parameters):
     )
     edition: Literal[1, 2] = Field(
         default=2,
-        description="stand-in alone: 2, birds on open ground, half of those in training among bushes or ponds; 1, "
+        description="stand-in alone: 2, birds on open ground, a quarter of those in training among bushes or ponds; 1, "
         "birds before scenes of land or water, where all maps are equally wrong and answers carry little",
     )
     standin_minority: int = Field(
         default=6,
         ge=0,
         le=10_000,
-        description="stand-in alone, edition 1: training images of landbirds on water, and of waterbirds on land; "
-        "there are 600 of each of the other two groups",
-    )
-    standin_rare: int = Field(
-        default=3,
-        ge=0,
-        le=10_000,
-        description="stand-in alone, edition 2: training images of landbirds among ponds, and of waterbirds among "
-        "bushes; there are 300 of each of the other four groups",
+        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes;"
+        " there are 150 of each with the place of its kind, and 450 of each on open ground. In edition 1: of landbirds"
+        " on water, and of waterbirds on land, beside 600",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values without the defaults of what came later and says nothing of real data."""
-        later = {"edition": 2, "standin_rare": 3}
-        return {name: value for name, value in super().to_dict().items() if later.get(name) != value}
+        """Return the values without the default edition: it came later, and says nothing of real data."""
+        values = super().to_dict()
+        return values if self.edition != 2 else {k: v for k, v in values.items() if k != "edition"}
 
 
 class Waterbirds(Dataset):
@@ -190,26 +187,43 @@ class Waterbirds(Dataset):
             class_names=("landbird", "waterbird"),
             group_names=GROUPS,
             evidence=BirdEvidence(masks),
+            test_evidence=BirdEvidence(self._masks(segmentations, test)),
             notes=(silent_masks(blank, len(masks)),) if blank else (),
         )
 
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Read every image and segmentation that metadata.csv names, as :meth:`load` does."""
+        paths = locate(type(self), root)
+        pictures = open_tree(paths[PICTURES.name], *PICTURES.folders)
+        masks = open_tree(paths[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
+        rows = read_metadata(pictures)
+        wrong = []
+        for tree, lines, decode in (
+            (pictures, {row.filename: row.line for row in rows}, self._image),
+            (masks, {row.mask: row.line for row in rows}, self._mask),
+        ):
+
+            def missing(name: str, tree: Tree = tree, lines: Mapping[str, int] = lines) -> UserError:
+                hint = _GET_MASKS if tree is masks else "fetch it again"
+                return UserError(f"{tree.path}: {name} is missing, of metadata.csv line {lines[name]}", hint)
+
+            wrong += broken_members(tree, [*lines], missing, partial(decode, tree, lines))
+        return wrong
+
     def _standin(self) -> LoadedData:
-        from crayon_bench_plugins.standins.birds.outside import standin_birds_outside
         from crayon_bench_plugins.standins.birds.sample import SIZE
-        from crayon_bench_plugins.standins.splits import standin_birds
+        from crayon_bench_plugins.standins.splits import standin_birds, standin_birds_outside
 
         if self.parameters.size != SIZE[0]:
             raise UserError(
                 f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
                 f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
-        often = STANDIN_MAJORITY[self.parameters.edition]
+        rare, often = self.parameters.standin_minority, STANDIN_MAJORITY[self.parameters.edition]
         if self.parameters.edition == 1:
-            rare = self.parameters.standin_minority
             draw, train = standin_birds, [often, rare, rare, often]
         else:
-            rare = self.parameters.standin_rare
-            draw, train = standin_birds_outside, [often, rare, often, rare, often, often]
+            draw, train = standin_birds_outside, [often, rare, STANDIN_OPEN, rare, often, STANDIN_OPEN]
         return draw(
             {
                 "train": train,
@@ -220,28 +234,26 @@ class Waterbirds(Dataset):
 
     def _images(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
-        lines = {row.filename: row.line for row in rows}
-
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
-
+        decode = partial(self._image, tree, {row.filename: row.line for row in rows})
         names = [row.filename for row in rows]
         return self._decoded("images", tree, names, f"bilinear {size}", (3, size, size), decode)
 
     def _masks(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
-        lines = {row.mask: row.line for row in rows}
-
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
-            return bird_mask(mask.levels, size)[None].astype(np.uint8)
-
+        decode = partial(self._mask, tree, {row.mask: row.line for row in rows})
         names = [row.mask for row in rows]
         return self._decoded("masks", tree, names, f"bird {size}", (1, size, size), decode)
+
+    def _image(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        name, content = item
+        picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
+        picture = picture.resize((self.parameters.size, self.parameters.size), Image.Resampling.BILINEAR)
+        return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
+    def _mask(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        name, content = item
+        mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
+        return bird_mask(mask.levels, self.parameters.size)[None].astype(np.uint8)
 
     def _decoded(
         self,
@@ -262,6 +274,9 @@ class Waterbirds(Dataset):
         return decoded(f"{self.name}-{what}", key, (len(names), *shape), items, decode, what=f"{self.name} {what}")
 
 
+_GET_MASKS = f"get the segmentations from {SEGMENTATIONS.origin}"
+
+
 def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
     pictures = open_tree(files[PICTURES.name], *PICTURES.folders)
     masks = open_tree(files[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
@@ -270,7 +285,7 @@ def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
         if missing := set(tree.missing(names)):
             name, row = next((name, row) for name, row in zip(names, rows, strict=True) if name in missing)
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            hint = f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again"
+            hint = _GET_MASKS if tree is masks else "fetch it again"
             if nested := tree.nested(name):
                 hint = f"it lies in {nested} there: move what is in that folder up to {tree.path.name} itself"
             raise UserError(f"{tree.path}: {name}{more} is missing, of metadata.csv line {row.line}", hint)

@@ -1,14 +1,11 @@
 """The second edition: birds on open ground, in half of the training images among bushes or ponds."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench import LoadedData, Split
 from crayon_bench_plugins.standins.birds.figure import draw_figure
 from crayon_bench_plugins.standins.birds.ground import paint_bush, paint_ground, paint_pond
-from crayon_bench_plugins.standins.birds.sample import SIZE, BirdsOutside, sample_birds_outside
+from crayon_bench_plugins.standins.birds.sample import SIZE, BirdsOutside
 from crayon_bench_plugins.standins.canvas import CHUNK, Canvas, Draws, to_bytes
 
 GROUPS = (
@@ -71,25 +68,3 @@ def draw_birds_outside(
         image += ((grain.reshape(-1, 1, height, width)) - np.float32(0.5)) * np.float32(0.035)
         images[part], masks[part] = to_bytes(image), mask
     return images, masks
-
-
-def standin_birds_outside(sizes: dict[str, Sequence[int]]) -> LoadedData:
-    """Return drawn birds. Label: water bird. sizes: split → number of images of each of the GROUPS."""
-    from crayon_bench_plugins.standins.splits import MaskEvidence
-
-    splits, masks = {}, {}
-    for number, (name, counts) in enumerate(sizes.items()):
-        if not sum(counts):
-            continue
-        groups = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
-        random = np.random.RandomState(2000 + number)
-        images, masks[name] = draw_birds_outside(sample_birds_outside(groups // 3, groups % 3, random), random)
-        splits[name] = Split(images, groups // 3, groups, [f"{name}-{i:05d}" for i in range(len(groups))])
-    return LoadedData(
-        train=splits["train"],
-        validation=splits.get("validation"),
-        test=splits["test"],
-        class_names=("landbird", "waterbird"),
-        group_names=GROUPS,
-        evidence=MaskEvidence(masks["train"]),
-    )
