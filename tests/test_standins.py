@@ -22,7 +22,7 @@ PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 REPAIRS = ("crayon-attention", "crayon-pruning", "crayon-attention-pruning", "rrr", "gradia", "energy", "res")
 BALANCED = {
     "celeba": ["dataset.majority=402", "dataset.minority=201"],
-    "waterbirds": ["dataset.standin_minority=300"],
+    "waterbirds": ["dataset.standin_minority=150"],
 }
 
 
@@ -92,6 +92,37 @@ def test_an_edition_is_part_of_a_run_and_no_part_of_what_was_run_before():
     assert CelebA.Parameters(standin_plain=0.25).to_dict() == default | {"standin_plain": 0.25}
 
 
+def birds(**parameters):
+    wanted = Waterbirds(Waterbirds.Parameters(size=56, **parameters))
+    return wanted.load(Waterbirds.find(Path("nowhere"), Source.STANDIN, strict=True))
+
+
+def test_the_birds_of_the_second_edition_have_groups_by_place_and_few_labels_by_the_place():
+    data = birds(standin_minority=3)
+    assert data.class_names == ("landbird", "waterbird")
+    assert data.group_names[:3] == ("landbird among bushes", "landbird among ponds", "landbird on open ground")
+    counts = [np.bincount(split.groups, minlength=6).tolist() for split in (data.train, data.validation, data.test)]
+    assert counts == [[150, 3, 450, 3, 150, 450], [100] * 6, [200] * 6]
+    assert all(np.array_equal(split.labels, split.groups // 3) for split in (data.train, data.validation, data.test))
+    # Some show a bird of the other kind: without that share, only these images differ.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crayon_bench_plugins.standins.splits.BY_PLACE", 0)
+        right = birds(standin_minority=3)
+    differ = (right.train.images != data.train.images).any((1, 2, 3))
+    by_place = np.isin(data.train.groups, (0, 4))
+    assert not differ[~by_place].any() and 0.04 < differ[by_place].mean() < 0.12
+    assert np.array_equal(right.test.images, data.test.images)
+    assert np.array_equal(right.validation.images, data.validation.images)
+
+
+def test_the_birds_of_the_first_edition_can_be_had():
+    data = birds(edition=1)
+    assert data.group_names[0] == "landbird on land" and np.bincount(data.train.groups).tolist() == [600, 6, 6, 600]
+    default = Waterbirds.Parameters().to_dict()
+    assert "edition" not in default and default["standin_minority"] == 6
+    assert Waterbirds.Parameters(edition=1).to_dict() == default | {"edition": 1}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
 def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
@@ -109,9 +140,10 @@ def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
 
 
 @pytest.mark.slow
-def test_true_answers_repair_the_faces_and_shuffled_ones_do_not(cli):
+@pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
+def test_true_answers_repair_and_shuffled_ones_do_not(cli, dataset):
     """One seed of the acceptance: what CRAYON-Attention gains comes from the answers about single images."""
-    common = ["run", "--dataset", "celeba", "--source", "standin", "--seeds", "1", "--quiet", "--store", "store"]
+    common = ["run", "--dataset", dataset, "--source", "standin", "--seeds", "1", "--quiet", "--store", "store"]
     assert cli(*common, "--methods", "train-more").code == 0
     assert cli(*common, "--methods", "original,crayon-attention", "--control", "shuffled").code == 0
     score = {

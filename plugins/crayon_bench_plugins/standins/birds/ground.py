@@ -14,6 +14,10 @@ GAP = 6
 """Pixels that a bush or a pond is away from the bird, if one of the places is: what a neuron of the small CNN sees of
 one then has nothing of the other."""
 
+BUSH = (6.6, 8.4), (3.4, 4.4)
+POND = (6.8, 8.8), (3.2, 4.2)
+"""Half widths and half heights, in pixels, from the least to the largest."""
+
 _HIGH = np.array([(0.74, 0.77, 0.81), (0.83, 0.81, 0.77), (0.72, 0.72, 0.76), (0.84, 0.82, 0.78)], np.float32)
 _LOW = np.array([(0.87, 0.87, 0.88), (0.92, 0.87, 0.78), (0.86, 0.80, 0.78), (0.92, 0.88, 0.78)], np.float32)
 """The sky at the top and at the horizon: overcast, for blue is the pond's."""
@@ -49,7 +53,7 @@ def paint_ground(canvas: Canvas, ground: NDArray[np.int64], random: Draws, noise
 
 def paint_bush(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, noise: Array) -> None:
     """Paint a low bush on the ground, at a place away from the *bird* if there is one."""
-    wide, high = random.between(6.6, 8.4), random.between(3.4, 4.4)
+    wide, high = random.between(*BUSH[0]), random.between(*BUSH[1])
     places = [(random.between(5, 51), horizon + random.between(6, 38)) for _ in range(PLACES)]
     x, y = _free_place(canvas, bird, places, wide, high)
     foot = y + high * 0.7
@@ -71,7 +75,7 @@ def paint_bush(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: 
 
 def paint_pond(canvas: Canvas, bird: NDArray[np.bool_], horizon: Array, random: Draws, streaks: Array) -> None:
     """Paint a pond in the ground, at a place away from the *bird* if there is one."""
-    wide, deep = random.between(6.8, 8.8), random.between(3.2, 4.2)
+    wide, deep = random.between(*POND[0]), random.between(*POND[1])
     places = [(random.between(5, 51), horizon + random.between(7, 36)) for _ in range(PLACES)]
     x, y = _free_place(canvas, bird, places, wide, deep)
     smooth = wave(canvas.x * np.float32(0.07) + per_image(random.between(0, 1))) - np.float32(0.5)
