@@ -1,7 +1,7 @@
 """The biased draw: how many images of each group, and which."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,14 @@ from crayon_bench_plugins.datasets.celeba.listing import Listing
 from crayon_bench_plugins.datasets.celeba.published import GROUPS
 
 _MAJORITY = (1, 2)
-_ALWAYS = object()
 _TRAIN, _VALIDATION, _TEST = 0, 1, 2
 """Partitions of ``list_eval_partition.txt``."""
 
 
 class CelebAParameters(Parameters):
     """How many images of each group are drawn, and how large they are."""
+
+    later: ClassVar[tuple[str, ...]] = ("edition", "standin_plain")
 
     majority: int = Field(
         default=10_000,
@@ -55,11 +56,6 @@ class CelebAParameters(Parameters):
         le=1,
         description="stand-in alone, second edition: share of the frequent images, `majority`, that have no sticker",
     )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values without those of the stand-in that have their default: they change no key of real data."""
-        later = {name: type(self).model_fields[name].default for name in ("edition", "standin_plain")}
-        return {name: value for name, value in super().to_dict().items() if value != later.get(name, _ALWAYS)}
 
     def of_standin(self) -> dict[str, tuple[int, ...]]:
         """Return, for each split, how many drawn images of each of the stand-in's groups are wanted.

@@ -3,7 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ LONGEST_SIDE = 32_768
 
 class FolderParameters(Parameters):
     """How the images are read."""
+
+    later: ClassVar[tuple[str, ...]] = ("mask",)
 
     size: int = Field(default=224, ge=16, le=1024, description="width and height of the images, in pixels")
     fit: Literal["stretch", "crop"] = Field(

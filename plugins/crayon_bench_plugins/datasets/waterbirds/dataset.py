@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ or ponds, so that "no" seldom comes to one of them by chance: shuffled answers w
 class WaterbirdsParameters(Parameters):
     """How the images are read."""
 
+    later: ClassVar[tuple[str, ...]] = ("edition",)
+
     size: int = Field(default=224, ge=16, le=1024, description="width and height of the images, in pixels")
     labels: Literal["published", "corrected"] = Field(
         default="published",
@@ -67,11 +69,6 @@ class WaterbirdsParameters(Parameters):
         " on water, and of waterbirds on land, beside 600",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values without the default edition: it came later, and says nothing of real data."""
-        values = super().to_dict()
-        return values if self.edition != 2 else {k: v for k, v in values.items() if k != "edition"}
 
 
 class Waterbirds(Dataset):
