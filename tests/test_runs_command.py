@@ -93,8 +93,8 @@ def test_a_run_is_shown_for_people_and_as_json_for_machines(cli, store, monkeypa
     record = next(
         record
         for file in store.glob("crayon-runs/runs/*/record.json")
-        if (record := json.loads(file.read_text()))["coordinates"]["budget"] is not None
-        and record["coordinates"]["budget"].get("share") == 0.5
+        if (record := json.loads(file.read_text()))["coordinates"]["method"] == "crayon-attention"
+        and (record["coordinates"]["budget"] or {}).get("share") == 0.5
     )
     monkeypatch.setenv("COLUMNS", "80")
     told = cli("runs", "show", record["key"][:12])
