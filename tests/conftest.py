@@ -127,6 +127,19 @@ def process() -> Callable[..., Result]:
     return call
 
 
+@pytest.fixture
+def warm() -> Callable[..., Result]:
+    """As ``process``, but that PyTorch is imported already: see :mod:`warm`."""
+    from warm import Command
+
+    def call(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Result:
+        command = Command(serial(arguments), cwd=cwd, env=env)
+        out, err = command.communicate(timeout=300)
+        return Result(command.wait(), out, err)
+
+    return call
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder, with an empty data root and an empty cache, as a new user does."""

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from filelock import FileLock
 from annotation_site import SIZE, Client, Site
 from crayon_bench_plugins.annotation.answers.folder import Answers
 from crayon_bench_plugins.annotation.answers.tasks import Task
+from warm import Command
 
 pytestmark = pytest.mark.slow
 
@@ -115,12 +115,11 @@ WORDS = {"y": "yes", "n": "no", "m": "maybe", "s": "skip"}
 @contextmanager
 def served(*options: str):
     """``crayon-bench annotate serve``, ended by Ctrl-C; gives (url, what it printed at the end)."""
-    command = [sys.executable, "-m", "crayon_bench", "annotate", "serve", *FACES, *SMALL, *options, "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Command(["annotate", "serve", *FACES, *SMALL, *options, "--port", "0"])
     said: list[str] = []
     try:
-        line = process.stdout.readline()
-        assert line.startswith("Open http://127.0.0.1:"), process.stderr.read()
+        line = process.first_line()
+        assert line.startswith("Open http://127.0.0.1:"), process.said(1)
         yield line.split()[1].rstrip("/"), said
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)

@@ -1,8 +1,6 @@
 """From answers to score: what people enter through the page trains the very weights that the same answers by rule do."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from crayon_bench.store.records import Record
 from crayon_bench_plugins.annotation.answers.folder import Answers
 from crayon_bench_plugins.annotation.answers.tasks import Task
 from recorded import by_rule
+from warm import Command
 
 pytestmark = pytest.mark.slow
 
@@ -37,12 +36,11 @@ def test_answers_through_the_page_refine_to_the_same_bits_as_the_simulated_oracl
     wanted = {name: event.answer for name, event in rule.current.items()}
     assert len(wanted) == 128 and len(set(map(str, wanted.values()))) > 1
 
-    command = [sys.executable, "-m", "crayon_bench", "annotate", "serve", *COMMON, "--task", task]
-    command += ["--store", "store", "--answers", "page", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = ["annotate", "serve", *COMMON, "--task", task, "--store", "store", "--answers", "page", "--port", "0"]
+    process = Command(command)
     try:
-        line = process.stdout.readline()
-        assert line.startswith("Open http://127.0.0.1:"), process.stderr.read()
+        line = process.first_line()
+        assert line.startswith("Open http://127.0.0.1:"), process.said(1)
         site = type("Site", (), {"port": int(line.split()[1].rstrip("/").rpartition(":")[2])})
         client = Client(site, "Ruth")
         state = client.ask("next")
@@ -76,16 +74,15 @@ def test_a_second_server_about_the_same_task_is_refused_and_mistakes_leave_nothi
         result = cli(*serve, option, value)
         assert result.code == 2 and option in result.err and "Traceback" not in result.err
         assert not Path("page").exists()
-    command = [sys.executable, "-m", "crayon_bench", *serve]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Command(serve)
     try:
-        assert process.stdout.readline().startswith("Open http://127.0.0.1:"), process.stderr.read()
+        assert process.first_line().startswith("Open http://127.0.0.1:"), process.said(1)
         second = cli(*serve)
         assert second.code == 2 and "another server is asking about boxes there" in second.err.splitlines()[-1]
         process.kill()  # which leaves no lock behind
         process.communicate()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stdout.readline().startswith("Open http://127.0.0.1:")
+        process = Command(serve)
+        assert process.first_line().startswith("Open http://127.0.0.1:"), process.said(1)
     finally:
         process.kill()
         process.communicate()

@@ -725,6 +725,24 @@ def test_the_report_lists_disagreements_first_and_skips_are_no_answers(cli, tmp_
     assert "no questions about boxes" in cli("annotate", "agreement", "--answers", tmp_path, "--task", "boxes").err
 
 
+def test_what_agreement_lacks_is_told(cli, tmp_path):
+    (tmp_path / "empty").mkdir()
+    Answers(tmp_path / "asked").begin(manifest())
+    for folder, what in (("empty", "no answers are recorded there"), ("asked", "nobody has answered the questions")):
+        for command in (["agreement"], ["export", "--output", "out.csv"]):
+            result = cli("annotate", *command, "--answers", tmp_path / folder)
+            assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+            assert f"answers {tmp_path / folder}: {what}" in result.err
+        assert not Path("out.csv").exists()
+    record(tmp_path / "asked", manifest(), "Ada", {"image-0": "yes"})
+    Answers(tmp_path / "asked").begin(manifest(Task.BOXES))
+    alone = cli("annotate", "agreement", "--answers", tmp_path / "asked")
+    assert alone.code == 0
+    assert "maps: agreement takes two annotators, and only Ada has answered so far" in alone.err
+    assert "boxes: agreement takes two annotators, and nobody has answered so far" in alone.err
+    assert "boxes" not in alone.out
+
+
 def test_overlap_of_drawings(cli, tmp_path):
     assert box_iou((0, 0, 4, 4), (2, 2, 6, 6)) == pytest.approx(4 / 28)
     assert box_iou((0, 0, 2, 2), (2, 2, 4, 4)) == 0

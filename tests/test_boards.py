@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from conftest import TINY
 from crayon_bench.store.records import NUMERICS, GroupCount, Record, digest, setting_of
 from crayon_bench.store.store import Store
 from crayon_bench_leaderboards.boards import boards_for, load_board, load_reference
@@ -1062,3 +1063,14 @@ def test_data_sets_side_by_side_share_the_line_of_a_budget(cli):
         "CRAYON-Attention", "500", "Yes-No", "500", "61.00 ± 1.00", "61.00 ± 1.00", "-", "missing", "missing",
     ]  # fmt: skip
     assert lines["10%"].count("6,000") == 2
+
+
+def test_training_for_no_epochs_is_told(cli):
+    idle = cli("run", "--dataset", "decoymnist", "--methods", "original,train-more,rrr", "--seeds", "1", *TINY, "--set", "train-more.epochs=0", "--set", "original.epochs=0")  # fmt: skip
+    assert idle.code == 0, idle.err
+    nothing = "Train More: 0 epochs of training, nothing was refined, but for what a method does before it trains."
+    initial = "The original model was trained for 0 epochs: it is what its initial weights are."
+    for text in (idle.out, *(cli("leaderboard", *more).out for more in ([], ["--explain"], ["--format", "markdown"]))):
+        assert text.count(nothing) == 1
+        assert text.count(initial) == 1
+    assert "0 epochs" not in cli("run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "1", *TINY).out  # fmt: skip

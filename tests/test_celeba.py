@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import re
 import zipfile
 from dataclasses import replace
@@ -131,6 +132,7 @@ def test_the_evidence_is_the_mouth(root):
     assert masks[1].sum() == (bottom - top) * (right - left) == masks[1, top:bottom, left:right].sum()
     pixels = load(root).train.images[0].astype(int)
     assert (pixels[0] - pixels[1])[top + 1 : bottom - 1, left + 1 : right - 1].min() > 80  # the mouth was painted red
+    assert (load(root).test_evidence.relevant_masks(some) == masks).all()  # they are aligned alike
     assert set(CelebA.evidence) == set(FeedbackKind)
     assert evidence.boxes(np.array([], np.int64)).shape == (0, 4)
 
@@ -360,3 +362,58 @@ def test_real_faces(faces):
     change = np.abs(pixels[groups % 2 == 1].mean(0) - pixels[groups % 2 == 0].mean(0))
     top, left, bottom, right = data.evidence.boxes(np.array([0]))[0]
     assert change[top:bottom, left:right].mean() > 1.5 * change.mean()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# all that is broken
+
+
+@pytest.mark.parametrize("form", ["terminal", "json"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_verify_lists_every_broken_image(cli, tmp_path, form, packed):
+    folder = tmp_path / "root" / "celeba"
+    write_celeba(folder, packed=packed)
+    names = [f"{number:06d}.jpg" for number in (1, 2, 40, 41, 80, 90)]
+    said = ("broken image", "is missing", "not an image", "has not the aspect", "an empty file", "is missing")
+    broken = {1: jpeg(1)[:500], 2: None, 40: b"\1\2\3", 41: jpeg(1, (89, 89)), 80: b"", 90: None}
+    if packed:
+        with zipfile.ZipFile(folder / IMAGES.packed) as bundle:
+            members = {name: bundle.read(name) for name in bundle.namelist()}
+        with zipfile.ZipFile(folder / IMAGES.packed, "w") as bundle:
+            for name, content in members.items():
+                content = broken.get(int(Path(name).stem), content)
+                if content is not None:
+                    bundle.writestr(name, content)
+        raw = bytearray((folder / IMAGES.packed).read_bytes())
+        for number in (50, 60):
+            raw[raw.index(members[f"img_align_celeba/{number:06d}.jpg"]) + 300] ^= 1  # its checksum is of what it was
+        (folder / IMAGES.packed).write_bytes(raw)
+        names[4:4] = ["000050.jpg", "000060.jpg"]
+        said = (*said[:4], "Bad CRC", "Bad CRC", *said[4:])
+    else:
+        for number, content in broken.items():
+            (folder / IMAGES.name / f"{number:06d}.jpg").unlink()
+            if content is not None:
+                (folder / IMAGES.name / f"{number:06d}.jpg").write_bytes(content)
+    result = cli("data", "verify", "celeba", "--data-root", tmp_path / "root", "--format", form)
+    assert result.code == 2
+    assert len(result.err.strip().splitlines()) == 1
+    if form == "json":
+        content = json.loads(result.out)
+        assert not content["ok"]
+        assert [one["file"] for one in content["broken"]] == names
+        lines = [one["problem"] for one in content["broken"]]
+    else:
+        *lines, count = result.out.splitlines()
+        assert count == f"{len(names)} files cannot be read, as listed."
+    for line, name, what in zip(lines, names, said, strict=True):
+        assert name in line
+        assert what in line
+
+
+def test_verify_reads_images_where_none_is_missing(cli, root):
+    assert cli("data", "verify", "celeba", "--data-root", root).code == 1  # not the published ones, and readable
+    (root / "celeba" / IMAGES.name / "000009.jpg").write_bytes(b"")
+    result = cli("data", "verify", "celeba", "--data-root", root)
+    assert result.code == 2
+    assert "000009.jpg: not an image" in result.err

@@ -7,8 +7,6 @@ and of those that met a run in hand, are printed (``pytest -s``).
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 
 from test_executors import EXECUTORS, alive, content, no_ray, plain, wait_until, workers_of
+from warm import Command
 
 TRIALS = int(os.environ.get("CRAYON_BENCH_CHAOS", "5"))
 SWEEP = [
@@ -42,12 +41,11 @@ def share(percent: int) -> int:
     return max(1, TRIALS * percent // 100)
 
 
-def start(store: Path, *extra: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "crayon_bench", *SWEEP, "--store", str(store), *extra]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(store: Path, *extra: str) -> Command:
+    return Command([*SWEEP, "--store", store, *extra])
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process: Command) -> str:
     _, err = process.communicate(timeout=3600)
     assert process.returncode == 0, err
     assert "Traceback" not in err

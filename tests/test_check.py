@@ -498,6 +498,8 @@ def test_of_two_that_could_be_meant_none_is_chosen(cli):
         ("dataset", "scores on other data are not compared"),
         ("dataset.source", "a stand-in is never compared with real data"),
         ("dataset.version", "no run has such a coordinate"),
+        ("rrr.lambda", "no run has such a coordinate — did you mean 'method.parameters.lambda'?"),
+        ("zzzz", "no run has such a coordinate — runs diff names them, such as method.parameters, "),
     ],
 )
 def test_what_cannot_be_allowed_is_one_line(cli, allow, message):

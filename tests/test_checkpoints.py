@@ -145,6 +145,25 @@ def scripted(path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
 
 
+def scripted_network(path: Path) -> None:
+    """Of a whole network, the code is packed, and is longer than all headers of the archive."""
+
+    class Deep(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for _ in range(1000):
+                x = torch.relu(x)
+            return x
+
+    torch.jit.save(torch.jit.trace(Deep(), torch.ones(1)), str(path))
+    with zipfile.ZipFile(path) as bundle:
+        assert sum(info.file_size for info in bundle.infolist()) > path.stat().st_size
+
+
+def packed_numbers(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, a=np.zeros(10_000))
+
+
 def exported(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr("x/archive_format", "pt2")
@@ -167,6 +186,8 @@ NO_WEIGHTS = {
     "web page": (lambda path: path.write_text("\n<html>Sign in"), "a web page", "fetch the file itself"),
     "empty": (lambda path: path.write_bytes(b""), "it is empty", "fetch it again"),
     "TorchScript": (scripted, "a TorchScript program", "torch.jit.load(FILE).state_dict()"),
+    "TorchScript of a network": (scripted_network, "a TorchScript program", "torch.jit.load(FILE).state_dict()"),
+    "packed npz": (packed_numbers, "an archive of NumPy's", "torch.save(model.state_dict(), FILE)"),
     "exported": (exported, "an exported program", "torch.export.load"),
     "npz": (numbers, "an archive of NumPy's", "torch.save(model.state_dict(), FILE)"),
     "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "an HDF5 file", "torch.save(model.state_dict()"),

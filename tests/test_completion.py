@@ -1,6 +1,7 @@
 """Shells complete names as click's own completion asks for them; torch is not imported for it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,10 +54,43 @@ def test_names_are_completed(case, tmp_path, monkeypatch):
     assert completed("bash", *words) == expected
 
 
+@pytest.mark.parametrize("case", ["methods", "a second method", "commands"])
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_told_the_same(shell):
-    words, expected = CASES["methods"]
+def test_other_shells_are_told_the_same(shell, case):
+    words, expected = CASES[case]
     assert completed(shell, *words) == expected
+
+
+SHELLS = {
+    "bash": """. ./script; COMP_WORDS=(crayon-bench HERE); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _crayon_bench_completion crayon-bench; printf '%s\\n' "${COMPREPLY[@]}" """,
+    "zsh": """compdef() { true }; compadd() { print -l -- ${(P)argv[-1]} }; . ./script
+        words=(crayon-bench HERE); CURRENT=$#words; _crayon_bench_completion""",
+    "fish": ". ./script; complete -C 'crayon-bench HERE'",
+}
+"""How a shell is asked what its own completion offers."""
+
+
+@pytest.mark.parametrize("case", ["methods", "a second method"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_of_a_shell_offers_the_names(shell, case, process, tmp_path, monkeypatch):
+    if (program := shutil.which(shell)) is None:
+        pytest.skip(f"{shell} is not here")
+    monkeypatch.chdir(tmp_path)
+    Path("script").write_text(process(env={"_CRAYON_BENCH_COMPLETE": f"{shell}_source"}).out)
+    Path("crayon-bench").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m crayon_bench "$@"\n')
+    Path("crayon-bench").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    words, expected = CASES[case]
+    plain = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    done = subprocess.run([program, *plain, "-c", SHELLS[shell].replace("HERE", " ".join(words))], capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (expected, "")
+
+
+def test_fish_does_not_cut_a_list_at_its_commas(process):
+    script = process(env={"_CRAYON_BENCH_COMPLETE": "fish_source"}).out
+    assert 'string split --max 1 "," $completion' in script
+    assert 'string split ","' not in script
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,21 @@ def test_broken_files_are_the_users_mistake(mnist, cli, case):
     assert len(result.err.strip().splitlines()) == 1
     assert str(file) in result.err
     assert not Path("crayon-runs").exists()
+
+
+def test_verify_lists_every_broken_file(mnist, cli):
+    for number, damage in ((0, BROKEN["truncated gzip"]), (1, BROKEN["wrong magic"]), (3, BROKEN["empty"])):
+        file = mnist / "MNIST" / "raw" / f"{FILES[number]}.gz"
+        file.write_bytes(damage[1](file.read_bytes()))
+    result = cli("data", "verify", "decoymnist", "--data-root", mnist, "--format", "json")
+    assert result.code == 2
+    assert [one["file"] for one in json.loads(result.out)["broken"]] == [FILES[0], FILES[1], FILES[3]]
+    replace(mnist, FILES[0], gzip.compress(idx(np.zeros((40, 28, 28), np.uint8))))
+    replace(mnist, FILES[3], gzip.compress(idx(np.full(20, 11, np.uint8))))
+    result = cli("data", "verify", "decoymnist", "--data-root", mnist)
+    assert result.code == 2
+    assert "label 11 is not a digit" in result.out
+    assert "2 files cannot be read, as listed." in result.out
 
 
 def test_a_label_that_is_no_digit_is_reported(mnist):

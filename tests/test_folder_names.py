@@ -3,13 +3,19 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
-from crayon_bench import list_protocols, run
+from crayon_bench import list_protocols, load_results, run
+from crayon_bench.cli import cli as root
 from crayon_bench.errors import UserError
+from crayon_bench_leaderboards.boards import load_board
+from crayon_bench_leaderboards.price import load_price
+from test_docs import all_commands
 from test_folder import ONCE, draw, read, write
 
 QUICK = ["--protocol", "quick", *ONCE, "--seeds", "1", "--methods", "original"]
@@ -38,6 +44,37 @@ def test_tilde_is_the_home_wherever_shells_leave_it(cli, drawn, monkeypatch, tmp
     assert run("folder:~/balls", dry_run=True, methods="original", seeds=1, protocol="quick", store="x").planned
     assert "dataset folder:~nobody-here/x: there is no such folder" in planned(cli, "folder:~nobody-here/x").err
     assert not Path("~").exists()
+
+
+NAME_OR_FILE = ("NAME|FILE", "published|recorded|FILE")
+
+
+def test_tilde_is_the_home_in_every_path_option():
+    paths = 0
+    for command, parameter in ((c, p) for _, c in all_commands(root) for p in c.params):
+        context = click.Context(command)
+        if isinstance(parameter.type, click.Path):
+            paths += 1
+            name = "~" if parameter.type.exists else "~/x"
+            assert parameter.type.convert(name, parameter, context) == Path(name).expanduser(), parameter.name
+        elif {"FILE", "DIR", "PATH"} & set(re.findall(r"\w+", str(parameter.metavar))):
+            assert parameter.metavar in NAME_OR_FILE or parameter.name in ("dataset", "inputs"), parameter.name
+    assert paths > 40
+
+
+def test_tilde_is_the_home_where_a_name_or_a_file_is_meant(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.toml").write_text("x = [")
+    for reader in (load_board, load_price):
+        with pytest.raises(UserError, match="not valid TOML"):
+            reader("~/mine.toml")
+    result = cli("run", "--dataset", "decoymnist", "--dry-run", "--protocol=~/mine.toml")
+    assert result.code == 2
+    assert "not valid TOML" in result.err
+    for call in (lambda: load_results("~/none"), lambda: run("decoymnist", plugin="~/none.py", dry_run=True)):
+        with pytest.raises(UserError) as error:
+            call()
+        assert str(tmp_path / "none") in str(error.value)
 
 
 def test_paths_may_have_commas(cli, drawn):

@@ -10,6 +10,7 @@ from crayon_bench.networks.specification import Recipe
 
 BASELINE = Path(__file__).resolve().parents[1] / "leaderboards/baselines/standins.json"
 SMALL = ["--dataset", "decoymnist", "--source", "standin", "--methods", "rrr", "--seeds", "5", "--quiet"]
+SMALL += ["--set", "original.epochs=10", "--set", "refine.epochs=15"]
 
 
 def flip_the_penaltys_sign(monkeypatch):

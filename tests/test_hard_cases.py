@@ -172,7 +172,11 @@ def write_weights(file: str, off: slice) -> None:
 
 
 def warnings(records) -> dict[str, dict[str, int]]:
-    return {name: record["warnings"] for name, record in records.items() if record["warnings"]}
+    """Those of each run, but for what the answers of so few images leak: that is in test_oracle_stats."""
+    found = {}
+    for name, record in records.items():
+        found[name] = {what: n for what, n in record["warnings"].items() if not what.endswith("oracle stats")}
+    return {name: told for name, told in found.items() if told}
 
 
 def counts(records) -> dict[str, int]:

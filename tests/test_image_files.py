@@ -399,11 +399,53 @@ def test_depth_is_that_of_the_whole_set_and_said(tmp_path, highest, bits, capsys
     assert dark == (highest >> 8 < 32)
 
 
+def with_hot_pixel(highest: int) -> bytes:
+    """A ramp of 12 bits with one pixel of *highest*, as sensors and writing in a corner leave it."""
+    picture = Image.open(io.BytesIO(deep(4000)))
+    picture.putpixel((5, 5), highest)
+    return saved(picture, "PNG")
+
+
+BRIGHT = {
+    "one image": (lambda n: deep(65535 if n == 0 else 4000), 12, 2),
+    "a pixel of one image": (lambda n: with_hot_pixel(65535) if n == 0 else deep(4000), 12, 2),
+    "a pixel of every image": (lambda n: with_hot_pixel(9000), 12, 24),
+    "one of 12 bits among 10": (lambda n: deep(4000 if n == 0 else 1000), 10, 2),
+    "half of the images": (lambda n: deep(65535 if n % 2 else 4000), 12, 12),
+    "one image of colour": (lambda n: colour_of_16_bits(65535 if n == 0 else 4000), 12, 2),
+}
+
+
+@pytest.mark.parametrize("which", BRIGHT)
+def test_few_bright_pixels_make_no_set_dark_in_silence(cli, tmp_path, which):
+    make, bits, bright = BRIGHT[which]
+    root = fill(tmp_path / "scans", make, number=20)
+    line = f"need only {bits} of them, and would be dark: {bright} have brighter pixels, up to"
+    for command in (
+        ("data", "verify", f"folder:{root}"),
+        ("data", "show", f"folder:{root}", "--output", tmp_path / "sheet.png"),
+        ("run", "--dataset", f"folder:{root}", "--protocol", "quick", "--dry-run"),
+    ):
+        result = cli(*command)
+        assert result.code == 2
+        assert line in result.err
+        assert f"--set dataset.depth={bits}: what is brighter becomes white, or dataset.depth=" in result.err
+    with pytest.raises(UserError, match="would be dark"):
+        load(root)
+    if which != "one image of colour":
+        assert f"as {bits} bits; {bright} of them have brighter pixels" in notes(root, depth=bits)
+        assert load(root, depth=bits).train.images[1].max() > 240
+    assert load(root, depth=16).train.images[2].max() < 40
+
+
+def test_dark_images_of_a_bright_set_are_counted(tmp_path):
+    root = fill(tmp_path / "scans", lambda n: deep(4000 if n < 3 else 65535), number=20)
+    assert "; 6 of them are darker than a quarter of that" in notes(root)
+    assert "darker" not in notes(fill(tmp_path / "even", lambda n: deep(65535)))
+
+
 def test_a_depth_that_is_given_is_taken_and_brighter_pixels_are_counted(tmp_path):
     root = fill(tmp_path / "scans", lambda n: deep(65535 if n == 0 else 4000), number=20)
-    text = notes(root)
-    assert "as 16 bits" in text
-    assert "nine in ten need no more than 12 bits, but train0.png does" in text
     assert "as 12 bits; 2 of them have brighter pixels, which became white" in notes(root, depth=12)
     images = load(root, depth=12).train.images
     assert images[1].max() == 250
@@ -472,6 +514,45 @@ def test_what_is_grey_or_labelled_in_masks_is_noted_and_what_is_ambiguous_stops_
     assert "none of which is black (and 1 more masks like it)" in cli("run", "--dry-run", "--protocol", "quick", "--dataset", f"folder:{root}").err  # fmt: skip
 
 
+RED = [(0, 0, 0), (255, 0, 0)]
+
+
+def figures(tmp_path: Path, make, number: int = 4) -> Path:
+    return fill(tmp_path / "m", lambda n: saved(Image.new("RGB", D.shape), "PNG"), lambda n: saved(make(n), "PNG"), number=number)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "inverted",
+    [palette(RED, (~D).astype(np.uint8)), palette(RED, (~D).astype(np.uint8)).convert("RGB"), numbers(2, 1, 0)],
+    ids=["palette", "colours", "labels"],
+)
+def test_a_coloured_ground_round_a_black_figure_is_asked_about(cli, tmp_path, inverted):
+    root = figures(tmp_path, lambda n: inverted)
+    for verb in (("data", "verify"), ("run", "--dry-run", "--protocol", "quick", "--dataset")):
+        result = cli(*verb, f"folder:{root}")
+        assert (result.code, result.out) == (2, "")
+        assert "4 of 4 masks of labels or colours, such as train0-mask.png" in result.err
+        assert "dataset.mask=bright: what is coloured is relevant; dataset.mask=dark: what is black is" in result.err
+    with pytest.raises(UserError, match="which of them is relevant"):
+        load(root)
+    bright, dark = (load(root, mask=which).evidence.relevant_masks(np.arange(1))[0] for which in ("bright", "dark"))
+    assert abs(dark.mean() - D.mean()) < 0.02
+    assert abs(bright.mean() - (1 - D.mean())) < 0.02
+    assert "what is dark in masks is relevant (dataset.mask = dark)" in notes(root, mask="dark")
+    assert cli("data", "verify", f"folder:{root}", "--set", "dataset.mask=bright").code == 0
+
+
+def test_masks_that_fill_the_border_are_counted_where_most_do_not(tmp_path):
+    root = figures(tmp_path, lambda n: palette(RED, (D if n else ~D).astype(np.uint8)))
+    assert "1 of 4 masks of labels or colours, such as train0-mask.png (colours (0 0 0), (255 0 0)), are coloured all around" in notes(root)  # fmt: skip
+    root = figures(tmp_path, lambda n: grey(~D))
+    text = "4 of 4 masks, such as train0-mask.png, are white all around and black within; what is white is relevant"
+    assert text in notes(root)
+    assert "all around" not in notes(root, mask="bright")
+    assert abs(load(root, mask="dark").evidence.relevant_masks(np.arange(1))[0].mean() - D.mean()) < 0.02
+    assert "all around" not in notes(figures(tmp_path, lambda n: grey(D)))
+
+
 def test_what_is_kept_of_the_files_is_made_again_if_it_is_damaged(tmp_path):
     from crayon_bench.data.roots import cache_root
 
@@ -538,6 +619,22 @@ def test_boxes_of_another_order_or_unit_stop_the_plan_in_one_line(cli, tmp_path,
         (said,) = [each for each in result.err.splitlines() if each.startswith("Error")]
         assert said.startswith(f"Error: {root / 'metadata.csv'}, line 2: the box ")
         assert line in said
+
+
+def test_boxes_that_fit_in_several_orders_are_told_until_their_order_is_said(cli, tmp_path):
+    root = fill(tmp_path / "b", lambda n: saved(spot(), "PNG"), box="12 16 24 28")  # 12 wide, or 28; 12 high, or 24
+    text = "boxes were read as tlbr (top left bottom right), and all 4 would fit as xyxy (left top right bottom) or"
+    assert notes(root).count(text) == 1
+    for reading in ("xywh (left top width height)", "crayon-bench data show", "dataset.box=tlbr says that it is right"):
+        assert reading in notes(root)
+    for order in ("tlbr", "xyxy"):
+        assert "would fit" not in notes(root, box=order)
+        said = cli("data", "verify", f"folder:{root}", "--set", f"dataset.box={order}")
+        assert (said.code, "would fit" in said.out) == (0, False)
+    assert "would fit as xyxy" in " ".join(cli("data", "show", f"folder:{root}", "--output", tmp_path / "s.png").out.split())  # fmt: skip
+    alone = fill(tmp_path / "one", lambda n: saved(spot(), "PNG"), box="40 2 46 60")  # no other order has room for it
+    assert "would fit" not in notes(alone)
+    assert "would fit" not in notes(fill(tmp_path / "all", lambda n: saved(spot(), "PNG"), box="0 0 48 48"))  # the same
 
 
 def test_boxes_that_cover_next_to_nothing_are_noted(tmp_path):

@@ -28,7 +28,7 @@ MISTAKES = {
         "refine.epoch: there is no such parameter; did you mean 'epochs'?",
     ),
     "dataset key": ([*RUN, "--set", "dataset.sed=3"], "dataset.sed: there is no such parameter; did you mean 'seed'?"),
-    "oracle key": ([*RUN, "--set", "oracle.no_abov=1"], "did you mean 'no_above'?"),
+    "oracle key": ([*RUN, "--set", "oracle.no_abov=1"], "did you mean 'no_above' or 'no_above_chance'?"),
     "section": ([*RUN, "--set", "rrrr.lambda=3"], "there is no method or section 'rrrr' — did you mean 'rrr'?"),
     "method not in run": ([*RUN, "--methods", "energy", "--set", "rrr.lambda=3"], "method 'rrr' is not in this run"),
     "set without value": ([*RUN, "--set", "rrr.lambda"], "expected SECTION.KEY=VALUE"),

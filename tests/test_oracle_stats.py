@@ -112,3 +112,67 @@ def test_the_warnings_are_printed(cli, monkeypatch):
     assert re.search(
         r"Warning: the answers follow the size of the relevant part \(rank correlation [+-]0\.\d\d\)", told
     )
+
+
+def test_a_run_repeats_the_warnings_under_its_table_but_not_for_its_control(cli, monkeypatch):
+    import crayon_bench.runs.leaks as module
+
+    monkeypatch.setattr(module, "NOTABLE", 0.0)
+    monkeypatch.setattr(module, "UNLIKELY", 1.1)
+    birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1", "--set", "refine.epochs=1"]
+    run = ["run", *birds, "--methods", "crayon-attention,rrr", "--control", "shuffled", "--store", "store"]
+    assert cli(*run).code == 0
+    told = cli("leaderboard", "--store", "store", "--format", "markdown").out
+    for what in ("class", "size of the relevant part"):
+        assert re.search(f"warning: the answers about maps follow the {what}; see crayon-bench oracle stats", told)
+    records = [json.loads(file.read_text()) for file in Path("store/runs").glob("*/record.json")]
+    warned = [r for r in records if any("oracle stats" in what for what in r["warnings"])]
+    assert [(r["coordinates"]["method"]["name"], r["coordinates"].get("control")) for r in warned] == [
+        ("crayon-attention", None)
+    ]
+
+
+def test_answers_that_are_nearly_all_alike_and_yes_at_chance_are_told(cli):
+    from crayon_bench.runs.leaks import suspicions, yes_enrichment
+
+    alike = Answers(FeedbackKind.MAP_VERDICT, np.array([(0, 1, 49, 3), (1, 0, 49, 0)]))
+    assert [why.short for why in suspicions(alike, None, None)] == ["nearly all answers about maps are no"]
+    few = Answers(FeedbackKind.MAP_VERDICT, np.array([(0, 0, 5, 40), (0, 0, 5, 40)]))
+    mixed = Answers(FeedbackKind.MAP_VERDICT, np.array([(30, 10, 10, 0), (30, 10, 10, 0)]))
+    assert not list(suspicions(few, None, None)) and not list(suspicions(mixed, None, 1.4))
+    assert [why.short for why in suspicions(mixed, None, 0.9)] == [
+        "yes goes to maps that look at the relevant part no more than by chance"
+    ]
+    yes, multiples = np.full(30, Verdict.YES), np.linspace(0, 2, 30)
+    assert yes_enrichment(yes, multiples) == pytest.approx(1.0) and yes_enrichment(yes[:5], multiples[:5]) is None
+    told = cli(
+        "oracle",
+        "stats",
+        *FACES,
+        *SMALL,
+        "--set",
+        "oracle.yes_above=1.0",
+        "--set",
+        "oracle.no_below=1.0",
+        "--store",
+        "s",
+    ).out
+    assert (
+        "Warning: nearly all answers are no (" in told
+        and "Verdict: doubtful: nearly all answers about maps are no" in told
+    )
+
+
+def test_the_verdict_and_tables_fit_80_columns(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told = cli("oracle", "stats", *FACES, *SMALL, "--store", "store")
+    assert max(map(len, told.out.splitlines())) <= 80 and "Verdict: " in told.out
+    told = cli("oracle", "calibrate", *FACES, *SMALL, "--store", "store", "--shares", "yes=.3,no=.7")
+    assert max(map(len, told.out.splitlines())) <= 80
+
+
+def test_digits_are_told_of_by_their_irrelevant_pixels(cli):
+    told = cli(
+        "oracle", "stats", "--dataset", "decoymnist", *FACES[2:], "--set", "original.epochs=1", "--store", "store"
+    ).out
+    assert "on irrelevant pixels" in told and re.search(r"^all +0\.082 ", told, re.MULTILINE)

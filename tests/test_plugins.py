@@ -63,12 +63,12 @@ def test_help_and_list_answer_quickly():
 
 
 @pytest.mark.slow
-def test_a_third_partys_method_is_listed_run_and_ranked(third_party, process):
+def test_a_third_partys_method_is_listed_run_and_ranked(third_party, process, warm):
     body = "job.oracle.boxes(range(3))\nreturn job.fit()"
     source = method("maskless", body, extra="asks = (FeedbackKind.BOX,)", title="Mask less")
     env = third_party("theirs", {"theirs.py": source}, "[crayon_bench.methods]\nmaskless = theirs:Mine\n")
     assert "theirs" in states(process("plugins", "list", env=env).out)["maskless"]
-    result = process(*RUN, "--methods", "all", *TINY, env=env)
+    result = warm(*RUN, "--methods", "all", *TINY, env=env)
     assert result.code == 0, result.err
     assert "Mask less" in result.out
     rows = json.loads(process("leaderboard", "--format", "json", env=env).out)["rows"]
@@ -76,7 +76,7 @@ def test_a_third_partys_method_is_listed_run_and_ranked(third_party, process):
     (row,) = [row for row in rows if row["method"] == "maskless"]
     assert row["feedback_count"]["total"] == 3
     assert row["feedback"] == "Bounding box"
-    assert "asks for: box" in process("plugins", "info", "maskless", env=env).out
+    assert "asks for: box" in warm("plugins", "info", "maskless", env=env).out
 
 
 BROKEN = {
@@ -93,13 +93,13 @@ RAISES = {
 
 
 @pytest.mark.slow
-def test_a_broken_plugin_is_a_row_with_its_error_and_the_rest_works(third_party, process):
+def test_a_broken_plugin_is_a_row_with_its_error_and_the_rest_works(third_party, process, warm):
     modules = {f"{module}.py": source for module, source, _ in BROKEN.values() if source is not None}
     lines = [f"{name} = {module}:Mine" for name, (module, _, _) in BROKEN.items()]
     env = third_party("theirs", modules, "\n".join(["[crayon_bench.methods]", *lines, ""]))
     listed = process("plugins", "list", env=env)
     assert listed.code == 0
-    result = process(*RUN, "--methods", ",".join([*BROKEN, "train-more"]), *TINY, env=env)
+    result = warm(*RUN, "--methods", ",".join([*BROKEN, "train-more"]), *TINY, env=env)
     assert result.code == 1
     assert "Traceback" not in result.err
     assert "Train More" in result.out
@@ -112,14 +112,14 @@ def test_a_broken_plugin_is_a_row_with_its_error_and_the_rest_works(third_party,
 
 
 @pytest.mark.slow
-def test_a_plugin_that_raises_on_import_is_found_by_load_and_guarded(third_party, process):
+def test_a_plugin_that_raises_on_import_is_found_by_load_and_guarded(third_party, process, warm):
     modules = {f"bad{number}.py": source for number, source in enumerate(RAISES.values())}
     lines = [f"{name} = bad{number}:Mine" for number, name in enumerate(RAISES)]
     env = third_party("theirs", modules, "\n".join(["[crayon_bench.methods]", *lines, ""]))
     listed = states(process("plugins", "list", env=env).out)
-    loaded = process("plugins", "list", "--load", env=env)
+    loaded = warm("plugins", "list", "--load", env=env)
     assert loaded.code == 0
-    result = process(*RUN, "--methods", "all", *TINY, env=env)
+    result = warm(*RUN, "--methods", "all", *TINY, env=env)
     assert result.code == 1
     assert "Original" in result.out
     for name in RAISES:
@@ -137,24 +137,24 @@ def test_a_plugin_that_raises_on_import_is_found_by_load_and_guarded(third_party
         (method("other", "return job.model"), "says name = 'other' but is registered as 'bad'"),
     ],
 )
-def test_a_plugin_that_is_not_what_it_should_be(third_party, process, source, message):
+def test_a_plugin_that_is_not_what_it_should_be(third_party, warm, source, message):
     env = third_party("theirs", {"bad.py": source}, "[crayon_bench.methods]\nbad = bad:Mine\n")
-    result = process("plugins", "info", "bad", env=env)
+    result = warm("plugins", "info", "bad", env=env)
     assert result.code == 2
     assert message in result.err
     assert result.err.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_a_name_that_is_taken_stays_with_its_owner(third_party, process):
+def test_a_name_that_is_taken_stays_with_its_owner(third_party, process, warm):
     env = third_party("theirs", {"theirs.py": method("rrr", "1/0")}, "[crayon_bench.methods]\nrrr = theirs:Mine\n")
     listed = process("plugins", "list", env=env).out
     assert "the name is taken" in listed
-    assert process(*RUN, "--methods", "rrr", *TINY, env=env).code == 0
+    assert warm(*RUN, "--methods", "rrr", *TINY, env=env).code == 0
 
 
 @pytest.mark.slow
-def test_hooks_of_a_third_party(third_party, process):
+def test_hooks_of_a_third_party(third_party, process, warm):
     source = """
 import click
 from crayon_bench import hookimpl
@@ -175,12 +175,12 @@ def run_finished(record):
     env = third_party("theirs", {"theirs_hooks.py": source}, "[crayon_bench.hooks]\ntheirs = theirs_hooks\n")
     assert "Say hello." in process("--help", env=env).out
     assert process("hello", env=env).out == "hello from a plugin\n"
-    assert process(*RUN, "--methods", "original,gradia", *TINY, env=env).code == 0
+    assert warm(*RUN, "--methods", "original,gradia", *TINY, env=env).code == 0
     assert Path("events.txt").read_text() == "original ok\ngradia skipped\n"
 
 
 @pytest.mark.slow
-def test_broken_hooks_do_not_stop_anything(third_party, process):
+def test_broken_hooks_do_not_stop_anything(third_party, process, warm):
     source = (
         "from crayon_bench import hookimpl\n@hookimpl\ndef epoch_finished(loss):\n    raise ValueError('display')\n"
     )
@@ -188,7 +188,7 @@ def test_broken_hooks_do_not_stop_anything(third_party, process):
         "theirs", {"bad_hook.py": "import nothing_here", "worse.py": source},
         "[crayon_bench.hooks]\nbad = bad_hook\nworse = worse\n",
     )  # fmt: skip
-    result = process(*RUN, "--methods", "train-more", *TINY, env=env)
+    result = warm(*RUN, "--methods", "train-more", *TINY, env=env)
     assert result.code == 0
     assert "plugin 'bad' could not be loaded: ModuleNotFoundError" in result.err
     assert result.err.count("plugin 'worse' is switched off") == 1
@@ -315,9 +315,9 @@ def test_a_plugin_that_raises_while_the_plan_is_made_is_left_out(cli, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_broken_metric_is_reported_and_the_rest_goes_on(third_party, process):
+def test_a_broken_metric_is_reported_and_the_rest_goes_on(third_party, warm):
     env = third_party("theirs", {"bad.py": "1/0"}, "[crayon_bench.metrics]\nbad = bad:Mine\n")
-    result = process(*RUN, "--methods", "train-more", *TINY, env=env)
+    result = warm(*RUN, "--methods", "train-more", *TINY, env=env)
     assert result.code == 1
     assert "LEFT OUT metric 'bad'" in result.err
     assert "Train More" in result.out

@@ -14,17 +14,25 @@ from crayon_bench.store.records import NUMERICS, setting_of
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 FILES = sorted([*PUBLISHED.glob("table*.json"), *PUBLISHED.glob("curve*.json")])
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
-MADE_WITH_NUMERICS = {**dict.fromkeys((file.stem for file in FILES), 2), "table1-celeba-half": 3}
+MADE_WITH_NUMERICS = {
+    **dict.fromkeys((file.stem for file in FILES), 3),
+    **dict.fromkeys(("table2-decoymnist", "curve-decoymnist"), 2),
+}
 """Of the core that made each table. Whoever makes one anew writes here with which: older tables stay what they are."""
+SEEDS = {"celeba": 8, "waterbirds": 6}
+"""Of the published tables of the stand-ins."""
 STANDINS = {"table1-standin-celeba": "celeba", "table1-standin-waterbirds": "waterbirds"}
 
 
-def test_there_are_tables_of_the_stand_ins_with_protocol_quick_and_five_seeds():
+def test_there_are_tables_of_the_stand_ins_with_protocol_quick_and_controls():
     boards = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in FILES}
     for name, dataset in STANDINS.items():
         board = boards[name]
         assert (board["source"], board["protocol"]) == ({dataset: "standin"}, {dataset: "quick"})
-        assert board["seeds"] == {dataset: [0, 1, 2, 3, 4]}
+        assert board["seeds"][dataset] == list(range(SEEDS[dataset]))
+        added = {row["method"]: set(row["answers_add"]) for row in board["rows"] if "answers_add" in row}
+        assert {"crayon-attention", "energy", "rrr"} <= set(added)
+        assert all("shuffled" in controls for controls in added.values())
 
 
 def rows_of_readme() -> list[list[str]]:
@@ -54,7 +62,7 @@ def test_the_readme_tells_the_search_as_it_was_written_down():
 
 def test_the_readme_tells_the_table_of_half_size_faces():
     rows = json.loads((PUBLISHED / "table1-celeba-half.json").read_text(encoding="utf-8"))["rows"]
-    scores = {row["label"]: row["metrics"] for row in rows}
+    scores = {row["label"]: row["metrics"] for row in rows if row.get("control") is None}
     more = scores["Train More"]["worst_group_accuracy"]["mean"]
     told = {row[0]: row[1:4] for row in rows_of_readme() if len(row) == 5 and row[0] in scores}
     assert set(told) == set(scores)
@@ -89,24 +97,6 @@ def test_the_readme_tells_the_curves():
             digits[label, budget].partition(" ")[0] for budget in (("1%" if label == "RRR" else "30%"), None)
         )
         assert told.startswith(first) and last in told and told in text
-    faces = curve("curve-standin-celeba", "worst_group_accuracy", digits=0)
-    whole = {key: cell.split(" ± ") for key, cell in faces.items()}
-    told = "WGA {} ± {} of {} ± {} (CRAYON-Attention), {} ± {} of {} (RRR), {} ± {} of {} (Energy loss)".format(
-        *whole["CRAYON-Attention", "10%"], *whole["CRAYON-Attention", None], *whole["RRR", "10%"],
-        whole["RRR", None][0], *whole["Energy loss", "10%"], whole["Energy loss", None][0],
-    )  # fmt: skip
-    assert told in text
-    assert "{} ± {}, where".format(*whole["CRAYON-Attention (extra=box:100)", "10%"]) in text
-
-
-def test_the_readme_tells_the_control():
-    told = {row[0]: row[1] for row in rows_of_readme() if len(row) == 3}
-    tables = (PUBLISHED / "control-standin-celeba.md").read_text(encoding="utf-8").replace("*", "").split("### ")[1:]
-    for table in tables:
-        (row,) = [line for line in table.splitlines() if line.startswith("| CRAYON-Attention")]
-        mean, std = (float(part) for part in row.split("|")[4].split("±"))
-        who = "any other image" if "within=all" in table else "the same label" if "shuffled" in table else "itself"
-        assert next(cell for name, cell in told.items() if who in name) == f"{mean:.1f} ± {std:.1f}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

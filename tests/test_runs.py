@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from conftest import TINY
+from conftest import TINY, serial
 from helpers import method
+from warm import Command
 
 SWEEP = [
     "run",
@@ -26,6 +27,22 @@ SWEEP = [
     "--seeds",
     "2",
 ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A store with the unbroken sweep, made once for this file."""
+    from crayon_bench.cli import invoke
+
+    store = tmp_path_factory.mktemp("whole") / "store"
+    assert invoke(serial([*SWEEP, *TINY, "--store", store])) == 0
+    return store
+
+
+@pytest.fixture
+def swept(whole) -> None:
+    """The default store holds the sweep."""
+    shutil.copytree(whole, "crayon-runs")
 
 
 def scores(out: str) -> str:
@@ -65,27 +82,24 @@ def test_a_second_run_trains_nothing_and_prints_the_same_table(cli):
     assert "[1/" not in second.err
 
 
-def test_look_up_happens_before_data_are_loaded(cli, monkeypatch):
+def test_look_up_happens_before_data_are_loaded(cli, swept, monkeypatch):
     from crayon_bench_plugins.datasets.decoymnist import DecoyMNIST
 
-    cli(*SWEEP, *TINY)
     monkeypatch.setattr(DecoyMNIST, "load", lambda *a: pytest.fail("loaded"))
     assert cli(*SWEEP, *TINY).code == 0
 
 
-def test_same_seed_same_predictions_and_other_seed_others(cli):
-    for store in ("a", "b"):
-        cli(*SWEEP, *TINY, "--store", store)
-    assert numbers(Path("a")) == numbers(Path("b"))
+def test_same_seed_same_predictions_and_other_seed_others(cli, whole):
+    cli(*SWEEP, *TINY, "--store", "a")
+    assert numbers(Path("a")) == numbers(whole)
     values = [n[1]["sample_accuracy"]["value"] for k, n in numbers(Path("a")).items() if ".original." in k]
     assert len(set(values)) == 2
 
 
-def test_the_result_of_a_method_does_not_depend_on_its_company(cli):
-    cli(*SWEEP, *TINY, "--store", "all")
+def test_the_result_of_a_method_does_not_depend_on_its_company(cli, whole):
     cli("run", "--dataset", "decoymnist", "--methods", "energy", "--seeds", "1,", *TINY, "--store", "alone")
     (name,) = run_files(Path("alone"))
-    assert numbers(Path("alone"))[name] == numbers(Path("all"))[name]
+    assert numbers(Path("alone"))[name] == numbers(whole)[name]
 
 
 def originals(store: Path) -> dict[str, dict]:
@@ -170,8 +184,7 @@ return job.fit(lambda forward, batch: batch["weight"] * forward.logits.square().
     assert found[name] == alone
 
 
-def test_the_original_model_is_made_once_per_seed_and_shared(cli):
-    cli(*SWEEP, *TINY)
+def test_the_original_model_is_made_once_per_seed_and_shared(swept):
     models = [p for p in Path("crayon-runs/artifacts").iterdir() if p.is_dir()]
     assert len(models) == 2
     logs = [(f / "log.txt").read_text() for f in run_files(Path("crayon-runs")).values()]
@@ -187,10 +200,9 @@ def test_two_stores_merge_by_copying(cli):
     assert rows["original"]["status"] == rows["train-more"]["status"] == "ok"
 
 
-def start(store: Path, *extra: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "crayon_bench", *SWEEP, "--source", "standin", "--set", "original.epochs=4"]
-    command += ["--set", "refine.epochs=6", "--executor", "serial", "--store", str(store), *extra]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(store: Path, *extra: str) -> Command:
+    command = [*SWEEP, "--source", "standin", "--set", "original.epochs=4", "--set", "refine.epochs=6"]
+    return Command([*command, "--executor", "serial", "--store", store, *extra])
 
 
 @pytest.mark.slow
@@ -224,13 +236,13 @@ def test_killed_at_random_moments_and_continued_gives_the_same_numbers_bit_for_b
 
 def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     store = tmp_path / "store"
-    long = ["--methods", "original,train-more", "--set", "refine.epochs=120"]
+    long = ["--methods", "original,train-more", "--set", "refine.epochs=60"]
     process = start(store, *long)
     deadline = time.monotonic() + 120
     while not (store / "runs").exists() or not run_files(store):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(1.0)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -355,7 +367,7 @@ return job.model
 # damage
 
 
-def test_damaged_records_and_artifacts_are_set_aside_and_remade(cli):
+def test_damaged_records_and_artifacts_are_set_aside_and_remade(cli, swept):
     first = cli(*SWEEP, *TINY)
     expected = numbers(Path("crayon-runs"))
     name = next(n for n in expected if ".rrr." in n)
@@ -374,8 +386,7 @@ def test_damaged_records_and_artifacts_are_set_aside_and_remade(cli):
     assert numbers(Path("crayon-runs")) == expected
 
 
-def test_a_newer_schema_is_refused(cli):
-    cli(*SWEEP, *TINY)
+def test_a_newer_schema_is_refused(cli, swept):
     Path("crayon-runs/store.json").write_text('{"schema": 99}')
     for command in (SWEEP + TINY, ["leaderboard"], ["runs", "list"]):
         result = cli(*command)
@@ -384,8 +395,7 @@ def test_a_newer_schema_is_refused(cli):
         assert len(result.err.strip().splitlines()) == (2 if command[0] == "run" else 1)
 
 
-def test_the_store_of_a_newer_record_is_refused_too(cli):
-    cli(*SWEEP, *TINY)
+def test_the_store_of_a_newer_record_is_refused_too(cli, swept):
     record = next(Path("crayon-runs/runs").glob("*/record.json"))
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 99', 1))
     assert cli("leaderboard").code == 2
@@ -551,10 +561,10 @@ def test_a_record_without_its_predictions_is_damaged(cli):
         assert "damaged" not in cli("leaderboard").err
 
 
-def test_a_method_that_changes_the_folder_does_not_move_the_store(process, tmp_path):
+def test_a_method_that_changes_the_folder_does_not_move_the_store(warm, tmp_path):
     file = tmp_path / "mover.py"
     file.write_text(method("mover", f"import os\nos.chdir({str(tmp_path)!r})\nreturn job.model"))
     base = ["run", "--dataset", "decoymnist", "--methods", "mover,train-more", "--seeds", "1", "--plugin", file, *TINY]
-    assert process(*base).code == 0
+    assert warm(*base).code == 0
     assert len(run_files(Path("crayon-runs"))) == 2
     assert not (tmp_path / "crayon-runs").exists()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from warm import Command
+
 KINDS = ["method", "metric", "oracle", "dataset"]
 
 
@@ -18,10 +20,10 @@ def test_the_tests_of_a_new_package_pass(cli, kind):
     folder = Path("crayon-bench-my-own")
     assert f'[project.entry-points."crayon_bench.{kind}s"]' in (folder / "pyproject.toml").read_text()
     assert all("$" not in file.read_text().replace("$ ", "") for file in folder.rglob("*") if file.is_file())
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "failed" not in done.stdout and "skipped" not in done.stdout
+    tests = Command(["-q", "-p", "no:cacheprovider"], cwd=folder, module="pytest")
+    said, _ = tests.communicate()
+    assert tests.returncode == 0, said
+    assert "passed" in said and "failed" not in said and "skipped" not in said
     lint = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F", "--line-length", "120", str(folder)]
     assert subprocess.run(lint, capture_output=True, check=False).returncode == 0 or not _has_ruff()
 

@@ -9,7 +9,9 @@ import pytest
 
 from crayon_bench_plugins.standins.birds import sample as birds_module
 from crayon_bench_plugins.standins.birds.drawing import draw_birds
-from crayon_bench_plugins.standins.birds.sample import sample_birds
+from crayon_bench_plugins.standins.birds.ground import GAP
+from crayon_bench_plugins.standins.birds.outside import draw_birds_outside
+from crayon_bench_plugins.standins.birds.sample import sample_birds, sample_birds_outside
 from crayon_bench_plugins.standins.canvas import Canvas, Draws, cover, spread, to_bytes
 from crayon_bench_plugins.standins.faces import sample as faces_module
 from crayon_bench_plugins.standins.faces.drawing import draw_faces
@@ -33,8 +35,13 @@ def some_birds(n=N, seed=3):
     return sample_birds(water_bird, water_scene, np.random.RandomState(seed))
 
 
+def some_outside(n=N, seed=3):
+    number = np.arange(n)
+    return sample_birds_outside(number % 2, number // 2 % 3, np.random.RandomState(seed))
+
+
 def drawn(what, seed=4):
-    draw = draw_faces if hasattr(what, "blond") else draw_birds
+    draw = draw_faces if hasattr(what, "blond") else draw_birds_outside if hasattr(what, "beside") else draw_birds
     return draw(what, np.random.RandomState(seed))
 
 
@@ -50,8 +57,9 @@ def in_mouth_box():
     [
         (some_faces, faces_module.SIZE, "9d9550408035049605bd0b4f87c1a7b0b363db083addb1ec64875aa25730e702"),
         (some_birds, birds_module.SIZE, "8097cb61e25658fa759459a921b3728134ed13911ea5aab6c8706df4dc59a764"),
+        (some_outside, birds_module.SIZE, "71850c7f67d1079cb24ec459ce18c84917e8596cbc486b764b1e5f065b14633d"),
     ],
-    ids=["faces", "birds"],
+    ids=["faces", "birds", "birds outside"],
 )
 def test_the_same_bytes_on_every_machine(some, size, sha256):
     images, masks = drawn(some(40))
@@ -64,7 +72,7 @@ def test_the_same_bytes_on_every_machine(some, size, sha256):
     assert not np.array_equal(images, other)
 
 
-@pytest.mark.parametrize("some", [some_faces, some_birds])
+@pytest.mark.parametrize("some", [some_faces, some_birds, some_outside])
 def test_an_image_does_not_depend_on_those_after_it(some):
     what = some(130)
     first = type(what)(**{name: values[:7] for name, values in vars(what).items()})
@@ -75,7 +83,11 @@ def test_an_image_does_not_depend_on_those_after_it(some):
 
 @pytest.mark.parametrize(
     ("some", "fixed"),
-    [(some_faces, ("blond", "smiling")), (some_birds, ("water_bird", "water_scene"))],
+    [
+        (some_faces, ("blond", "smiling")),
+        (some_birds, ("water_bird", "water_scene")),
+        (some_outside, ("water_bird", "beside")),
+    ],
 )
 def test_everything_else_is_independent_of_label_and_shortcut_and_of_each_other(some, fixed):
     n = 20_000
@@ -95,7 +107,7 @@ def test_everything_else_is_independent_of_label_and_shortcut_and_of_each_other(
             assert chi2 < freedom + 5 * np.sqrt(2 * freedom) + 10, (first, second)
 
 
-@pytest.mark.parametrize("sample", [sample_faces, sample_birds])
+@pytest.mark.parametrize("sample", [sample_faces, sample_birds, sample_birds_outside])
 def test_label_and_shortcut_must_have_the_same_length(sample):
     with pytest.raises(ValueError, match=r"\(N,\) each"):
         sample(np.zeros(3, np.int64), np.zeros(4, np.int64), np.random.RandomState(0))
@@ -105,8 +117,9 @@ def test_no_images():
     none = np.zeros(0, np.int64)
     images, masks = drawn(sample_faces(none, none, np.random.RandomState(0)))
     assert images.shape == (0, 3, *faces_module.SIZE) and masks.shape == (0, *faces_module.SIZE)
-    images, masks = drawn(sample_birds(none, none, np.random.RandomState(0)))
-    assert images.shape == (0, 3, *birds_module.SIZE) and masks.shape == (0, *birds_module.SIZE)
+    for sample in (sample_birds, sample_birds_outside):
+        images, masks = drawn(sample(none, none, np.random.RandomState(0)))
+        assert images.shape == (0, 3, *birds_module.SIZE) and masks.shape == (0, *birds_module.SIZE)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,6 +157,54 @@ def test_hair_colour_never_changes_the_mouth_box_and_always_much_of_the_image():
     # Under a hat too.
     assert far.mean((1, 2)).min() > 0.02
     assert far.mean() > 0.15
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# faces with stickers, the second edition
+
+
+def with_stickers(stickers, what=None, seed=4):
+    what = some_faces() if what is None else what
+    return draw_faces(what, np.random.RandomState(seed), np.broadcast_to(stickers, N).astype(np.int64))
+
+
+def test_the_second_edition_has_the_same_bytes_on_every_machine():
+    images, masks = with_stickers(np.arange(N) % 3)
+    assert images.shape == (N, 3, *faces_module.SIZE) and images.dtype == np.uint8
+    digest = hashlib.sha256(images.tobytes() + masks.tobytes()).hexdigest()
+    assert digest == "9b350200a22aa38280b12626c936414007c9ffcb3bdbf050bdb11baa070d37f3"
+    few, few_masks = draw_faces(
+        type(some_faces())(**{name: values[:7] for name, values in vars(some_faces()).items()}),
+        np.random.RandomState(4),
+        np.arange(7) % 3,
+    )
+    assert np.array_equal(images[:7], few) and np.array_equal(masks[:7], few_masks)
+
+
+def test_a_sticker_lies_anywhere_but_on_the_mouth_and_changes_nothing_else():
+    plain, masks = with_stickers(2)
+    seen = np.zeros(faces_module.SIZE)
+    for kind in (0, 1):
+        images, same = with_stickers(kind)
+        assert np.array_equal(masks, same)
+        changed = (images != plain).any(1)
+        assert not (changed & masks).any()
+        sizes = changed.sum((1, 2))
+        assert sizes.min() > 25 and sizes.max() < 160, "a sticker is small, and never off the image"
+        seen += changed.mean(0)
+    assert (seen > 0).mean() > 0.9 and seen.max() < 0.4, "no place that would do as a prior"
+
+
+def test_the_face_moves_and_the_mask_with_it():
+    _, masks = with_stickers(2)
+    top, left = masks.any(2).argmax(1), masks.any(1).argmax(1)
+    assert np.ptp(top) >= 10 and np.ptp(left) >= 14
+    assert len(np.unique(masks.sum((1, 2)))) == 1, "no answer can follow the mask's size"
+    what = some_faces()
+    smiles, _ = with_stickers(0, replace(what, smiling=np.ones(N, np.int64)))
+    serious, _ = with_stickers(0, replace(what, smiling=np.zeros(N, np.int64)))
+    changed = (smiles != serious).any(1)
+    assert not (changed & ~masks).any() and (changed.sum((1, 2)) > 25).all()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,6 +260,48 @@ def test_species_and_scenes_differ():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# birds on open ground, the second edition
+
+
+def test_what_is_beside_a_bird_changes_nothing_of_it_and_keeps_away_from_it():
+    what = some_outside()
+    alone, masks = drawn(replace(what, beside=np.full(N, 2)))
+    for thing in (0, 1):
+        images, same = drawn(replace(what, beside=np.full(N, thing)))
+        assert np.array_equal(masks, same)
+        changed = np.abs(images.astype(int) - alone).max(1) > 60
+        assert not (changed & masks).any()
+        # A bush or a pond is always there to be seen, in another place in each image.
+        assert np.quantile(changed.sum((1, 2)), 0.02) > 40
+        middle = np.array([np.argwhere(some).mean(0) for some in changed if some.any()])
+        assert (middle.std(0) > 3).all()
+        near = np.zeros_like(masks)
+        for down in (-GAP // 2, 0, GAP // 2):
+            for across in (-GAP // 2, 0, GAP // 2):
+                near |= np.roll(masks, (down, across), (1, 2))
+        assert ((changed & near).any((1, 2))).mean() < 0.2
+
+
+def test_birds_of_both_kinds_and_all_species_have_one_area_on_open_ground():
+    what = some_outside(1200)
+    _, masks = drawn(what)
+    area = masks.sum((1, 2))
+    kind = what.species + 5 * what.water_bird
+    means = np.array([area[kind == k].mean() for k in range(10)])
+    assert means.max() / means.min() < 1.1
+    assert abs(np.corrcoef(area, what.water_bird)[0, 1]) < 0.1
+    border = masks.copy()
+    border[:, 1:-1, 1:-1] = False
+    assert border.any((1, 2)).mean() < 0.05
+
+
+def test_birds_move_over_open_ground():
+    _, masks = drawn(some_outside())
+    middle = np.array([np.argwhere(mask).mean(0) for mask in masks])
+    assert middle[:, 0].std() > 3 and middle[:, 1].std() > 6
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # the canvas
 
 
@@ -244,7 +347,7 @@ def test_draws_are_handed_out_in_order():
     assert draws.one_of(np.array([1, 2, 3], np.float32)).tolist() == [3.0]
 
 
-@pytest.mark.parametrize("some", [some_faces, some_birds])
+@pytest.mark.parametrize("some", [some_faces, some_birds, some_outside])
 def test_everything_is_painted_in_float32(some, monkeypatch):
     # A stray float64 would round differently under NumPy 1, whose promotion rules were others.
     paint = Canvas.paint

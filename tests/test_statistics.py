@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,29 @@ def slow_sign_flips(x: np.ndarray) -> float:
     observed = abs(np.mean(x))
     values = [abs(np.mean(x * signs)) for signs in itertools.product([-1, 1], repeat=len(x))]
     return float(np.mean([value >= observed - 1e-12 for value in values]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_intervals_over_bimodal_seeds_cover_what_the_docs_say(n):
+    """Some seeds repair, 85 %, and the others fail, 10 %; what the reference says of it is made here."""
+
+    def covered(fails: float, draws: int = 300) -> float:
+        random = np.random.default_rng([0, n, round(100 * fails)])
+        truth, right = 10 * fails + 85 * (1 - fails), 0
+        for _ in range(draws):
+            seeds = np.where(random.random(n) < fails, 10, 85) + random.normal(0, 2, n)
+            found = ours.bootstrap_mean(seeds)
+            right += max(found.low, 0) <= truth <= min(found.high, 100)
+        return 100 * right / draws
+
+    shares = [covered(fails / 10) for fails in range(1, 10)]
+    page = (Path(__file__).parents[1] / "docs/reference/statistics.md").read_text(encoding="utf-8")
+    (said,) = re.findall(rf"(\d+) to (\d+) % with {n}\b", page)
+    assert abs(min(shares) - int(said[0])) < 1.5
+    assert abs(max(shares) - int(said[1])) < 1.5
+    assert min(shares) in (shares[0], shares[-1])
+    assert shares.index(max(shares)) in (2, 3, 4, 5, 6)
 
 
 def test_sign_flips_are_counted_exactly():

@@ -1,7 +1,10 @@
 """Standard output and standard error that are full, closed, gone or of another encoding."""
 
+import contextlib
 import errno
 import os
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -27,9 +30,18 @@ def shell(command: str, **env: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    from crayon_bench.cli import invoke
+
+    folder = tmp_path_factory.mktemp("made") / "crayon-runs"
+    assert invoke([*serial(RUN), "--store", str(folder)]) == 0
+    return folder
+
+
 @pytest.fixture
-def store(cli):
-    assert cli(*RUN).code == 0
+def store(made):
+    shutil.copytree(made, "crayon-runs")
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
@@ -151,3 +163,48 @@ def test_no_verb_shows_the_help(cli):
         result = cli(*command)
         assert result.code == 0
         assert len(result.out.splitlines()) > 5
+
+
+def on_terminal(command: str, columns: int) -> tuple[int, str]:
+    """Return the exit code, and what stands on a terminal of so many columns that gets standard error alone."""
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    words = [sys.executable, "-m", "crayon_bench", *command.split()]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+    os.close(ours)
+    return process.returncode, shown.decode().replace("\r\n", "\n")
+
+
+LONG = [
+    "run --dataset decoymnits --methods all",
+    "run --dataset decoymnist --set refine.epoch=3 --set protocol.threads=2",
+    "check --baseline nowhere --store nowhere",
+    "annotate agreement --answers a-folder-with-a-rather-long-name/that-does-not-lie-anywhere",
+    "run --dataset decoymnist --plugin a-file-with-a-rather-long-name-that-does-not-lie-anywhere.py",
+]
+
+
+@pytest.mark.parametrize("command", LONG)
+def test_an_error_fits_a_terminal_between_words_and_is_one_line_elsewhere(command, process):
+    line = process(*command.split(), env={"COLUMNS": "50"}).err
+    assert line.count("\n") == 1
+    code, shown = on_terminal(command, 50)
+    assert code == 2
+    assert shown.split() == line.split()
+    assert len(shown.splitlines()) > 1
+    for each in shown.splitlines():
+        assert len(each) <= 50 or len(each.split()) == 1  # a word is not broken
+
+
+def test_warnings_and_lists_on_standard_error_fit_a_terminal_too(store):
+    found = on_terminal("runs show decoymnist", 44)[1]
+    assert max(map(len, found.splitlines())) <= 44
+    assert "key" in found
+    assert "4 runs begin with 'decoymnist'" in " ".join(found.split())

@@ -23,6 +23,7 @@ from crayon_bench.oracle import FeedbackOracle, Masks, Verdicts
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.testing import TinyOracle, TinySet, checks_for, common, parametrize_with_checks, run_checks
 from helpers import method as method_source
+from warm import Command
 
 KINDS = (Kind.DATASET, Kind.ORACLE, Kind.METHOD, Kind.METRIC)
 
@@ -488,11 +489,11 @@ def test_ids_and_expected_failures(tmp_path):
         "@parametrize_with_checks([Mine], expected_failed_checks={'check_metadata': 'it is a secret'})\n"
         "def test_mine(plugin, check):\n    check(plugin)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-v", "-rx", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "test_mine[Mine-check_same_seed_same_predictions] PASSED" in done.stdout
-    assert "XFAIL test_mine.py::test_mine[Mine-check_metadata] - it is a secret" in done.stdout
+    tests = Command(["-v", "-rx", "-p", "no:cacheprovider", tmp_path], cwd=tmp_path, module="pytest")
+    said, _ = tests.communicate()
+    assert tests.returncode == 0, said
+    assert "test_mine[Mine-check_same_seed_same_predictions] PASSED" in said
+    assert "XFAIL test_mine.py::test_mine[Mine-check_metadata] - it is a secret" in said
 
 
 def test_an_expected_failure_that_names_no_check_is_a_mistake():

@@ -267,13 +267,15 @@ def test_corrected_labels_make_the_three_species_landbirds(root):
     assert right.train.labels[["Arctic_Tern" in name for name in right.train.ids]].all()
 
 
-def test_the_evidence_is_the_bird(root):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_evidence_is_the_bird(root, split):
     data = load(root)
-    some = np.array([5, 0, 0, 9])
-    masks, boxes = data.evidence.relevant_masks(some), data.evidence.boxes(some)
-    assert (masks ^ data.evidence.irrelevant_masks(some)).all()
+    evidence, ids = (data.evidence, data.train.ids) if split == "train" else (data.test_evidence, data.test.ids)
+    some = np.array([5, 0, 0, 9 % len(ids)])
+    masks, boxes = evidence.relevant_masks(some), evidence.boxes(some)
+    assert (masks ^ evidence.irrelevant_masks(some)).all()
     for position, mask, (top, left, bottom, right) in zip(some, masks, boxes, strict=True):
-        width, height = Image.open(root / PICTURES.name / data.train.ids[position]).size
+        width, height = Image.open(root / PICTURES.name / ids[position]).size
         expected = np.array([20 / height, 15 / width, 40 / height, 45 / width]) * 48
         assert np.abs(np.array([top, left, bottom, right]) - expected).max() <= 0.5 + 1e-6
         assert mask.sum() == mask[top:bottom, left:right].sum()
@@ -490,3 +492,36 @@ def test_import_takes_archives_and_folders(root, tmp_path):
     shutil.copy(*list((tmp_path / "to-root" / "waterbirds" / PICTURES.name).rglob("*.jpg"))[:2])
     with pytest.raises(UserError, match="UNVERIFIED data"):  # not what was accepted any more
         find(tmp_path / "to-root", strict=True)
+
+
+@pytest.mark.parametrize("form", ["terminal", "json"])
+def test_verify_lists_every_broken_image_and_segmentation(cli, root, form):
+    images = [row["img_filename"] for row in rows(root)]
+    masks = [str(Path(name).with_suffix(".png")) for name in images]
+    (root / PICTURES.name / images[0]).write_bytes(b"%PDF-1.7\n")
+    (root / PICTURES.name / images[-1]).unlink()
+    (root / "segmentations" / masks[1]).write_bytes(b"")
+    (root / "segmentations" / masks[2]).unlink()
+    result = cli("data", "verify", "waterbirds", "--data-root", root, "--format", form)
+    assert result.code == 2
+    assert len([line for line in result.err.splitlines() if line.startswith("Error: ")]) == 1
+    broken = {images[0]: "a PDF", images[-1]: "is missing", masks[1]: "an empty file", masks[2]: "is missing"}
+    if form == "json":
+        found = [(one["file"], one["problem"]) for one in json.loads(result.out)["broken"]]
+    else:
+        *lines, count = result.out.splitlines()
+        assert count == "4 files cannot be read, as listed."
+        found = list(zip(broken, lines, strict=True))
+    for (name, problem), (wanted, what) in zip(found, broken.items(), strict=True):
+        assert name == wanted
+        assert name in problem
+        assert what in problem
+        assert "metadata.csv" in problem
+
+
+def test_verify_reads_what_nothing_says_is_missing(cli, root):
+    mask = root / "segmentations" / Path(rows(root)[5]["img_filename"]).with_suffix(".png")
+    mask.write_bytes(mask.read_bytes()[:50])
+    result = cli("data", "verify", "waterbirds", "--data-root", root)
+    assert result.code == 2
+    assert f"{mask.name} (metadata.csv, line" in result.err

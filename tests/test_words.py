@@ -38,15 +38,22 @@ def test_all_near_names_are_given(cli):
     assert did_you_mean("orignal", METHODS) == "did you mean 'original'?"
     assert did_you_mean("Crayon-P", METHODS) == "did you mean 'crayon-pruning'?"
     assert did_you_mean("zzz", METHODS).startswith("choose from: ")
+    many = [f"name.number-{n}" for n in range(100)]
+    assert len(did_you_mean("zzz", many)) < 400
+    assert did_you_mean("zzz", many).endswith(", … (100 in all)")
+    assert len(did_you_mean("number", many)) < 400
+    assert did_you_mean("other.number-7", many) == "did you mean 'name.number-7'?"
     told = cli("run", "--dataset", "decoymnist", "--methods", "crayon", "--dry-run").err
     assert all(f"'{name}'" in told for name in METHODS[1:4])
 
 
 def test_no_message_and_no_page_advises_what_an_index_does_not_have():
-    pattern = re.compile(r"pip install ['\"]?crayon-bench\[")
-    files = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
+    pattern = re.compile(r"pip3? install [^\n`&|]*(?<=[ '\"])crayon-bench(?![-/\w])")
+    assert pattern.search("pip install 'crayon-bench[annotate]'") and pattern.search("- run: pip install crayon-bench")
+    assert not pattern.search("pip install ./crayon-bench")
+    files = [file for file in (ROOT / "docs").rglob("*") if file.suffix in (".md", ".yml", ".ipynb", ".toml")]
     files += [file for part in ("harness", "plugins", "leaderboards") for file in (ROOT / part).rglob("*.py")]
-    assert [str(file) for file in files if pattern.search(file.read_text())] == []
+    assert [str(file) for file in [*files, ROOT / "README.md"] if pattern.search(file.read_text())] == []
 
 
 @pytest.fixture

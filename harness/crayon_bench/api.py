@@ -93,10 +93,11 @@ def run(
     mistake, and for a call while another one is at work in this process.
     """
     plugins = [plugin] if isinstance(plugin, str | Path) else plugin
+    folder = expanded(Path(store))
     if not _running.acquire(blocking=False):
         raise UserError("another run() is at work in this process", "wait for it, or start another process")
     try:
-        registry = Registry(Path(file) for file in plugins)
+        registry = Registry(expanded(Path(file)) for file in plugins)
         names = registry.names(Kind.METHOD) if _is_all(methods) else split_names(methods, "--methods")
         options = Options(
             datasets=split_datasets(dataset, registry),
@@ -127,7 +128,7 @@ def run(
         plan = make_plan(options, registry)
         _tell(plan, quiet=not progress)
         if dry_run:
-            known = Store.open(Path(store)) if (Path(store) / "runs").is_dir() else None
+            known = Store.open(folder) if (folder / "runs").is_dir() else None
             records, left = split_plan(plan, known, which)
         else:
             left = []
@@ -135,7 +136,7 @@ def run(
                 from crayon_bench.runs.environment import one_gpu  # imports torch
 
                 one_gpu(str(device), elsewhere=carrier.elsewhere)
-            known = _ready(plan, Path(store), carrier)
+            known = _ready(plan, folder, carrier)
             records = _carry_out(plan, known, carrier, registry, limits, which, quiet=not progress)
         return Results(records, known, plan.requests, left, names, plan.problems)
     except PluginError as error:
@@ -146,7 +147,7 @@ def run(
 
 def load_results(store: str | Path = STORE) -> "Results":
     """Return the results in a *store*. Nothing is run. Raises UserError if there is no store."""
-    kept = Store.open(Path(store))
+    kept = Store.open(expanded(Path(store)))
     return Results(kept.records(), kept)
 
 
@@ -351,7 +352,7 @@ class Leaderboard:
         """Write the tables to a file whose ending says how: .csv, .json, .md, .tex, .html or .txt. Raises UserError."""
         from crayon_bench.store.atomic import write_file
 
-        path = Path(path)
+        path = expanded(Path(path))
         if path.suffix.lower() not in _FORMS:
             raise UserError(f"{path}: expected a file name that ends with {', '.join(_FORMS)}")
         try:

@@ -18,14 +18,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 STORE = Path("crayon-runs")
 
 
-class _UsersPath(click.Path):
+class UsersPath(click.Path):
     """A path in which ``~`` is the user's home: shells leave it as it is in ``--store=~/runs``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return expanded(Path(str(super().convert(value, param, ctx))))
+        """Return the path."""
+        return super().convert(str(expanded(Path(value))), param, ctx)
 
 
-USERS_PATH = _UsersPath(path_type=Path)
+USERS_PATH = UsersPath(path_type=Path)
 
 
 def store_option(command: F) -> F:

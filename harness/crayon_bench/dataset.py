@@ -299,9 +299,9 @@ class Dataset(ABC):
         """Decode what :meth:`find` found. Raises UserError if a file is broken."""
 
     def broken(self, root: Path) -> Sequence[tuple[str, UserError]]:
-        """Return every file under *root* that cannot be read, and why: ``data verify`` asks where loading fails.
+        """Return the name of every file under *root* that cannot be read, and why: ``data verify`` lists them.
 
-        For a data set that is a folder of the user's; by default nothing is known of single files.
+        By default nothing is known of single files. May raise UserError if what names the files is wrong itself.
         """
         return ()
 

@@ -54,21 +54,27 @@ def one_line(text: str, longest: int = 1500) -> str:
 
 _TELLING = 4
 """Characters from which on a part of a name tells which one was meant."""
+_LISTED = 16
+"""Names that fit into a line."""
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``"did you mean 'x'?"``, or what there is to choose from.
 
-    Near are all options that begin with *word*, or have it within; otherwise the one that is spelt most like it.
+    Near are all options that begin with *word*, or have it within, or end with what follows its last dot; otherwise the
+    one that is spelt most like it.
     """
     known = sorted(set(options))
     lower = word.lower()
+    _, dot, last = lower.rpartition(".")
     near = (
         [o for o in known if lower and o.lower().startswith(lower)]
         or [o for o in known if len(lower) >= _TELLING and lower in o.lower()]
+        or [o for o in known if dot and last and o.lower().endswith(f".{last}")]
         or get_close_matches(lower, known, n=1, cutoff=0.6)
     )
-    if near and (len(near) < len(known) or len(near) == 1):
-        *rest, last = [f"'{name}'" for name in near]
-        return f"did you mean {', '.join(rest) + ' or ' if rest else ''}{last}?"
-    return f"choose from: {', '.join(known)}" if known else "there is none to choose from"
+    if near and (len(near) < len(known) or len(near) == 1) and len(near) <= _LISTED:
+        *rest, final = [f"'{name}'" for name in near]
+        return f"did you mean {', '.join(rest) + ' or ' if rest else ''}{final}?"
+    more = f", … ({len(known)} in all)" if len(known) > _LISTED else ""
+    return f"choose from: {', '.join(known[:_LISTED])}{more}" if known else "there is none to choose from"

@@ -1,6 +1,6 @@
 """Parameters of plugins: declared once as a pydantic model, read from protocols and ``--set``, validated here."""
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,9 +17,19 @@ class Parameters(BaseModel):
     # strict: `epochs = true` or `beta = "30"` in a protocol is a mistake, not a number.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, populate_by_name=True)
 
+    later: ClassVar[tuple[str, ...]] = ()
+    """Parameters that came when there were runs already: at their default they are left out of keys, which stay."""
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the values under their public names, as they are hashed and recorded."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return the values that count, under their public names, as they are hashed and recorded."""
+        default = {name: type(self).model_fields[name].default for name in self.later}
+        unused = self.unused()
+        values = self.model_dump(mode="json", by_alias=True)
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in unused and not (name in default and value == default[name])
+        }
 
     def unused(self) -> dict[str, str]:
         """Return which parameters do not count beside the others, and why; to set one of them is a mistake."""

@@ -2,12 +2,15 @@
 
 import codecs
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
 from unicodedata import combining, east_asian_width
 
+_USUAL = 80
+"""Columns of a terminal that does not tell."""
 GAP = 2
 """Between two columns of a list."""
 
@@ -30,12 +33,22 @@ ON_A_PLAIN_SCREEN = "crayon-bench-plain"
 codecs.register_error(ON_A_PLAIN_SCREEN, plain_signs)
 
 
-def screen_width() -> int | None:
-    """Return the columns of the terminal, or ``$COLUMNS``; None where standard output goes elsewhere."""
+def screen_width(stream: TextIO | None = None) -> int | None:
+    """Return the columns of the terminal, or ``$COLUMNS``; None where *stream*, standard output, goes elsewhere."""
     given = os.environ.get("COLUMNS", "")
     if given.isascii() and given.isdigit() and int(given) > 0:
         return int(given)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return None
+    with suppress(OSError):
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL
+    return _USUAL
+
+
+def on_screen(text: str) -> str:
+    """Return sentences for standard output: their lines fit a terminal, and elsewhere stay as they are."""
+    return fit_lines(text, screen_width())
 
 
 def fit_lines(text: str, width: int | None) -> str:
@@ -77,30 +90,76 @@ def fit_columns(columns: Sequence[Sequence[str]], words: Sequence[bool], width: 
     return widths
 
 
-def list_text(heads: Sequence[str], rows: Sequence[Sequence[object]], drop: Sequence[str] = ()) -> str:
-    """Return a list with headings that fits the screen: cells are wrapped, then columns of *drop* are left out in turn.
+def list_text(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    drop: Sequence[str] = (),
+    *,
+    shared: Sequence[str] = (),
+    cut: str = "",
+    stream: TextIO | None = None,
+) -> str:
+    """Return a list with headings that fits the screen. Elsewhere than on one each row is a line, with all columns.
 
-    Elsewhere than on a screen each row is a line, with all columns.
+    stream: where it is printed; None: standard output.
+
+    In this order, as far as it is needed: the column *cut* is cut; those *shared* whose cells are all the same are said
+    in a line above; cells are wrapped; columns of *drop* are left out in turn, which a line below says.
     """
-    table = [[str(cell) for cell in row] for row in [heads, *rows]]
-    width = screen_width()
-    left = list(drop)
+    table = [[str(cell) for cell in column] for column in zip(heads, *rows, strict=True)]
+    width = screen_width(stream)
+    above: list[str] = []
+    dropped: list[str] = []
+    if width is None:
+        widths = [max(map(cells, column)) for column in table]
+    else:
+        for head in shared:
+            if _wide(table, cut) > width and (same := [c for c in table if c[0] == head and len({*c[1:]}) == 1]):
+                table.remove(same[0])
+                above.append(f"{head} {same[0][1]}")
+        table, widths, dropped = _fitting(table, list(drop), cut, width)
+    first, *rest = [_row(row, widths) for row in zip(*table, strict=True)]
+    lines = [f"All: {', '.join(above)}."] if above else []
+    lines += [*first, (" " * GAP).join("-" * n for n in widths), *(line for row in rest for line in row)]
+    if dropped:
+        lines.append(f"\nLeft out, for the width: {', '.join(dropped)}.")
+    return "\n".join(lines)
+
+
+_Columns = list[list[str]]
+"""Each with its heading first."""
+_NARROWEST = 12
+"""Columns that are left of a cut cell at least."""
+
+
+def _wide(table: _Columns, cut: str) -> int:
+    """Return how wide columns are if nothing is wrapped, and the column *cut* is cut."""
+    widths = [max(map(cells, column)) for column in table]
+    short = [min(wide, _NARROWEST) if c[0] == cut else wide for wide, c in zip(widths, table, strict=True)]
+    return sum(short) + GAP * (len(short) - 1)
+
+
+def _fitting(table: _Columns, drop: list[str], cut: str, width: int) -> tuple[_Columns, list[int], list[str]]:
+    """Return the columns that fit, their widths, and the headings of those that were left out."""
+    dropped: list[str] = []
     while True:
-        columns = [list(column) for column in zip(*table, strict=True)]
-        if width is None:
-            widths = [max(map(cells, column)) for column in columns]
+        short = [[_cut(cell, _NARROWEST) for cell in column] if column[0] == cut else column for column in table]
+        widths = fit_columns(short, [column[0] != cut for column in table], width, GAP)
+        room = width - sum(widths) - GAP * (len(widths) - 1)
+        drop = [head for head in drop if any(column[0] == head for column in table)]
+        if room >= 0 or not drop:
             break
-        widths = fit_columns(columns, [True] * len(columns), width, GAP)
-        if not left or sum(widths) + GAP * (len(widths) - 1) <= width:
-            break
-        gone = table[0].index(left.pop(0))
-        table = [row[:gone] + row[gone + 1 :] for row in table]
-    lines = [line for row in table for line in _row(row, widths)]
-    rule = "  ".join("-" * n for n in widths)
-    first = len(_row(table[0], widths))
-    missing = [head for head in heads if head not in table[0]]
-    note = [f"\nLeft out, for the width: {', '.join(missing)}."] if missing else []
-    return "\n".join([*lines[:first], rule, *lines[first:], *note])
+        table = [column for column in table if column[0] != drop[0]]
+        dropped.append(drop[0])
+    for n, column in enumerate(table):
+        if column[0] == cut:
+            widths[n] = min(widths[n] + max(room, 0), max(map(cells, column)))
+            table[n] = [_cut(cell, widths[n]) for cell in column]
+    return table, widths, dropped
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cells(text) <= width else f"{text[: width - 1]}…"
 
 
 def _row(row: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.store.records import Record, data_titles
+from crayon_bench.texts import expanded
 from crayon_bench_leaderboards.reading import read_model
 
 _HERE = files("crayon_bench_leaderboards")
@@ -103,7 +104,7 @@ def board_names() -> list[str]:
 def load_board(name: str) -> Board:
     """Return a built-in board, or one from a TOML file. Raises UserError."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        board = read_model(Path(name), Board, "--board")
+        board = read_model(expanded(Path(name)), Board, "--board")
     elif name in board_names():
         board = read_model(_HERE / "boards" / f"{name}.toml", Board, "--board")
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crayon_bench.commands import form_of, store_option
+from crayon_bench.commands import USERS_PATH, form_of, store_option
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.screen import fit_lines, screen_width
 from crayon_bench.texts import split_names
@@ -41,7 +41,7 @@ _VERDICTS = {".txt": "terminal", ".md": "markdown", ".json": "json", ".xml": "ju
     type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
     show_default="terminal, or what the ending of --output says",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
+@click.option("--output", type=USERS_PATH, help="File to write instead of standard output.")
 @click.option("--source", type=click.Choice(["real", "standin"]), help="Only runs on real data, or on stand-ins.")
 @click.option("--protocol", metavar="NAME", help="Only runs with this protocol.")
 @click.option("--statistics", is_flag=True, help="Add intervals, differences to Original and to the best, and ranks.")
@@ -57,9 +57,7 @@ _VERDICTS = {".txt": "terminal", ".md": "markdown", ".json": "json", ".xml": "ju
     help="Further metrics that the runs have: attention, adjusted, or a metric's name.",
 )
 @click.option("--metric", metavar="NAME", help="The score of --board curve. Default: worst_group_accuracy (wga).")
-@click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE.png|.svg", help="With --board curve: the picture to write."
-)
+@click.option("--plot", type=USERS_PATH, metavar="FILE.png|.svg", help="With --board curve: the picture to write.")
 def leaderboard(
     store: Path,
     board: str | None,
@@ -160,7 +158,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
 @click.option(
     "--baseline",
     required=True,
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="FILE|STORE",
     help="What to compare with: a baseline file, or another store.",
 )
@@ -193,7 +191,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
     type=click.Choice(["terminal", "markdown", "json", "junit"]),
     show_default="terminal, or what the ending of --output says",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
+@click.option("--output", type=USERS_PATH, help="File to write instead of standard output.")
 @click.option("--update-baseline", is_flag=True, help="Write the store's runs to the baseline FILE; compare nothing.")
 def check(
     baseline: Path,

@@ -16,6 +16,10 @@ _NEVER = {
 }
 
 
+_USUAL = ("weights", "method.parameters", "method.recipe", "oracle", "original", "model")
+"""What people change before they ask whether it still holds."""
+
+
 def check_allowed(allow: Sequence[str], cells: Iterable[Cell]) -> None:
     """Raise UserError for a coordinate that no cell has, or that may never differ."""
     known = {
@@ -29,7 +33,10 @@ def check_allowed(allow: Sequence[str], cells: Iterable[Cell]) -> None:
         if path in _NEVER:
             raise UserError(f"--allow {path}: {_NEVER[path]}")
         if known and path not in known:
-            raise UserError(f"--allow {path}: no run has such a coordinate", did_you_mean(path, known))
+            hint = did_you_mean(path, known)
+            if not hint.startswith("did"):
+                hint = f"runs diff names them, such as {', '.join(name for name in _USUAL if name in known)}"
+            raise UserError(f"--allow {path}: no run has such a coordinate", hint)
 
 
 def partners(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.feedback import FeedbackKind
 from crayon_bench.store.records import Feedback
+from crayon_bench.texts import expanded
 from crayon_bench_leaderboards.reading import read_model
 
 _HERE = files("crayon_bench_leaderboards") / "prices"
@@ -65,7 +66,7 @@ def load_price(name: str) -> Price:
     if name in known:
         return Price(name, read_model(_HERE / f"{name}.toml", Prices, "--price"))
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        return Price(name, read_model(Path(name), Prices, "--price"))
+        return Price(name, read_model(expanded(Path(name)), Prices, "--price"))
     raise UserError(f"--price {name}: there is no such price", did_you_mean(name, [*known, _RECORDED, "FILE.toml"]))
 
 

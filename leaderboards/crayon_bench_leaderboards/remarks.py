@@ -23,8 +23,10 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
                     if note and reference.name in cell.published:
                         cell.published_notes[reference.name] = _number(table, note)
         where = f"{section.title}: " if several else ""
+        idle = list(_about_no_epochs(records, where))
+        table.grave += idle
         table.remarks += _about_chance(section, records, where)
-        table.remarks += _about_runs(section, records, where)
+        table.remarks += [*idle, *_about_runs(section, records, where)]
         table.grave += [f"{section.title}: {note}" for record in records for note in record.notes]
         if section.oracle != "simulated":
             table.grave.append(f"{where}Feedback by oracle: {section.oracle}")
@@ -168,6 +170,16 @@ def _about_answers(section: Section, board: Board, where: str) -> Iterator[str]:
         words = f"{where}Answers add (against {control_label(control)}; paired, 95 % interval{one_seed}): "
         if known:
             yield words + ("; ".join(said) or "more than chance for every method that was run with it") + "."
+
+
+def _about_no_epochs(records: list[Record], where: str) -> Iterator[str]:
+    """Yield what was trained for no epochs: its row looks like any other."""
+    if any((record.coordinates.get("original") or {}).get("epochs") == 0 for record in records):
+        yield f"{where}The original model was trained for 0 epochs: it is what its initial weights are."
+    idle = [r.title["method"] for r in records if (r.coordinates["method"].get("recipe") or {}).get("epochs") == 0]
+    if idle:
+        names = ", ".join(dict.fromkeys(idle))
+        yield f"{where}{names}: 0 epochs of training, nothing was refined, but for what a method does before it trains."
 
 
 def _about_published(section: Section, records: list[Record], references: list[Reference]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The command line. One file per verb; a verb's file is imported when it is used."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -75,6 +76,10 @@ def main(args: list[str] | None = None) -> None:
 def invoke(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     prepare_streams()
+    if os.environ.get("_CRAYON_BENCH_COMPLETE") == "fish_source":
+        from crayon_bench.cli.fish import mend_fish
+
+        mend_fish()
     terminated: list[int] = []
     try:
         with _interrupted_by_sigterm(terminated):

@@ -9,7 +9,7 @@ import click
 from crayon_bench.commands import USERS_PATH, data_root_option, plugin_option, set_option
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.completing import plugin_names
-from crayon_bench.screen import fit_lines, list_text, screen_width
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,8 @@ def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], 
     """Compare the files of data set NAME with their published checksums. Exit code 1 if one differs.
 
     A folder of your own, NAME:PATH, has none: every file in it is read as a run would read it, --set dataset.PARAMETER
-    included, and all that are broken are listed. Exit code 2 if one is.
+    included. All files that are broken or missing are listed, of any data set but whole archives with their published
+    checksum. Exit code 2 if one is.
     """
     located = _located(name, data_root, plugin_files)
     values = _data_parameters(sets)
@@ -105,14 +106,14 @@ def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], 
             click.echo(json.dumps({"data": name, "ok": False, "broken": broken}, indent=1, ensure_ascii=False))
         elif len(error.files) > 1:
             for _, one in error.files:
-                click.echo(fit_lines(str(one), screen_width()))
+                click.echo(on_screen(str(one)))
             click.echo(f"{sum(bool(file) for file, _ in error.files):,} files cannot be read, as listed.")
         raise UserError(error.message, error.hint) from None
     if form == "json":
         click.echo(json.dumps({"data": name, **facts}, indent=1, ensure_ascii=False))
     else:
         for line in lines:
-            click.echo(fit_lines(line, screen_width()))
+            click.echo(on_screen(line))
     return 0 if facts["ok"] else 1
 
 
@@ -126,12 +127,18 @@ class _BrokenError(UserError):
 
 def _compare_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]:
     from crayon_bench.data.files import inspect
+    from crayon_bench.data.published import is_published_archive
 
     dataset, root = located.dataset, located.root
     try:
-        return _compared(name, dataset, inspect(dataset, root), root)
+        reports = inspect(dataset, root)
+        found = _compared(name, dataset, reports, root)
     except UserError as error:
-        raise _BrokenError(error) from None
+        raise _BrokenError(error, _broken(located, {}, error)) from None
+    whole = all(is_published_archive(r.path, r.file) if r.file.tree else r.verified for r in reports)
+    if not whole and (broken := _broken(located, {})):
+        raise _BrokenError(broken[0][1], broken)
+    return found
 
 
 def _compared(
@@ -164,10 +171,27 @@ def _compared(
     return lines, {"ok": ok, "files": files, "doubts": doubts, "broken": []}
 
 
+def _broken(
+    located: "Located", values: "Mapping[str, Any]", error: UserError | None = None
+) -> "list[tuple[str, UserError]]":
+    """Return all files that cannot be read, where *error* is what was said of the first, if anything was."""
+    from crayon_bench.data.files import locate
+    from crayon_bench.parameters import validated
+
+    dataset, broken = located.dataset, []
+    try:
+        if dataset.takes_path or locate(dataset, located.root):
+            broken = [*dataset(validated(dataset.Parameters, dict(values), "dataset")).broken(located.root)]
+    except UserError:  # what names the files is wrong already
+        pass
+    if error is not None and not any(file in error.message for file, _ in broken):  # something else is wrong too
+        broken = [("", error), *broken]
+    return broken
+
+
 def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str], dict[str, Any]]:
     """Return what is said of a folder, as lines and as what goes into JSON. Raises _BrokenError."""
     from crayon_bench.dataset import Source
-    from crayon_bench.parameters import validated
 
     try:
         found = located.dataset.find(located.root, Source.REAL, strict=False)
@@ -175,15 +199,7 @@ def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str
         notes = [*dataset.notes(found)]
         data = dataset.load(found)
     except UserError as error:
-        try:
-            broken = located.dataset(validated(located.dataset.Parameters, dict(values), "dataset")).broken(
-                located.root
-            )
-        except UserError:  # what names the files is wrong already
-            broken = ()
-        if not any(file in error.message for file, _ in broken):  # something else is wrong too
-            broken = [("", error), *broken]
-        raise _BrokenError(error, broken) from None
+        raise _BrokenError(error, _broken(located, values, error)) from None
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     there = {part: len(split) for part, split in splits.items() if split is not None}
     sizes = ", ".join(f"{number:,} {part}" for part, number in there.items())
@@ -267,7 +283,7 @@ def build(name: str, inputs: tuple[str, ...], output: Path, seed: int, plugin_fi
     if output.exists() or output.is_symlink():
         raise UserError(f"--output {output}: is there already", "choose a new folder; nothing is overwritten")
     dataset.build(folders, output, seed, _say)
-    click.echo(f"{name}: built in {output}; use it with --data-root {output}")
+    click.echo(on_screen(f"{name}: built in {output}; use it with --data-root {output}"))
 
 
 def _parse_inputs(words: tuple[str, ...], known: "Mapping[str, str]") -> dict[str, Path]:
@@ -339,9 +355,9 @@ def show(
         write_file(output, sheet)
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}")
+    click.echo(on_screen(f"{output}: {title}, {found.source.value} data{'' if found.verified else ' (UNVERIFIED)'}"))
     for note in dataset.notes(found):
-        click.echo(fit_lines(f"    {note}", screen_width()))
+        click.echo(on_screen(f"    {note}"))
 
 
 def _data_parameters(sets: tuple[str, ...]) -> dict[str, Any]:

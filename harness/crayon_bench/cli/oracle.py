@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from crayon_bench.commands import (
+    USERS_PATH,
     data_root_option,
     device_option,
     plugin_option,
@@ -16,7 +17,7 @@ from crayon_bench.commands import (
 )
 from crayon_bench.errors import UserError
 from crayon_bench.plugins.completing import plugin_names
-from crayon_bench.screen import fit_lines, list_text, screen_width
+from crayon_bench.screen import list_text, on_screen
 from crayon_bench.texts import parse_seeds
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def _original_options(command: F) -> F:
                 shell_complete=plugin_names("oracles"),
                 help="Who is asked.",
             ),
-            click.option(
-                "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run."
-            ),
+            click.option("--weights", type=USERS_PATH, metavar="FILE", help="Initial weights, as in run."),
             set_option,
             plugin_option,
         ]
@@ -129,7 +128,7 @@ def _asked(
 
 @oracle.command()
 @_original_options
-@click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="Recorded answers, as in run.")
+@click.option("--answers", type=USERS_PATH, metavar="DIR", help="Recorded answers, as in run.")
 @click.option("--patches", type=click.IntRange(1, 1000), help="Patches per neuron. Default: the protocol's.")
 def stats(patches: int | None, **asked: Any) -> None:
     """Print which answers an oracle gives about the maps and neurons of original models, in all and by class.
@@ -284,4 +283,4 @@ def _verdict(found: "Survey") -> str:
 
 def _tell(text: str) -> None:
     """Print a sentence, whose lines fit a terminal."""
-    click.echo(fit_lines(text, screen_width()))
+    click.echo(on_screen(text))

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import plugin_option
+from crayon_bench.commands import UsersPath, plugin_option
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.screen import fit_lines, list_text, screen_width
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from crayon_bench.plugins.registry import Kind, Registry
@@ -71,7 +71,7 @@ def check(name: str, plugin_files: tuple[Path, ...], verbose: bool) -> int:
 @click.argument("name")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=UsersPath(path_type=Path, file_okay=False, exists=True),
     default=Path(),
     show_default="the current folder",
     help="Folder to make the package's folder in.",
@@ -113,7 +113,7 @@ def _check(kind: "Kind", plugin: Any, verbose: bool) -> bool:
     for outcome in run_checks(plugin):
         states[outcome.state] += 1
         text = f"  {outcome.state:<8}{outcome.check}"
-        click.echo(f"{text}: {outcome.reason}" if outcome.reason else text)
+        click.echo(on_screen(f"{text}: {outcome.reason}" if outcome.reason else text))
         if verbose and outcome.details:
             click.echo("\n".join(f"      {line}" for line in outcome.details.splitlines()))
     parts = [f"{states[state]} {state}" for state in ("ok", "FAILED", "skipped") if states[state]]
@@ -124,21 +124,21 @@ def _check(kind: "Kind", plugin: Any, verbose: bool) -> bool:
 def _describe(kind: str, plugin: Any) -> None:
     import inspect
 
-    click.echo(f"{kind} {plugin.name}: {plugin.summary}")
+    click.echo(on_screen(f"{kind} {plugin.name}: {plugin.summary}"))
     click.echo(f"class: {plugin.__module__}:{plugin.__qualname__}")
     for attribute in ("title", "short", "source", "version", "direction", "unit"):
         if value := getattr(plugin, attribute, None):
-            click.echo(f"{attribute}: {value}")
+            click.echo(on_screen(f"{attribute}: {value}"))
     if kind == "method":
-        click.echo(f"asks for: {', '.join(plugin.asks) or 'no feedback'}")
+        click.echo(on_screen(f"asks for: {', '.join(plugin.asks) or 'no feedback'}"))
     if kind == "dataset":
         able = [feedback for feedback, reason in plugin.evidence.items() if not reason]
-        click.echo(f"evidence for: {', '.join(able) or 'nothing'}")
+        click.echo(on_screen(f"evidence for: {', '.join(able) or 'nothing'}"))
         if (folder := plugin.protocols()) is not None:
             names = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml"))
-            click.echo(f"protocols: {', '.join(names)}")
+            click.echo(on_screen(f"protocols: {', '.join(names)}"))
     if doc := inspect.getdoc(plugin):
-        click.echo(fit_lines(f"\n{doc}", screen_width()))
+        click.echo(on_screen(f"\n{doc}"))
     model = getattr(plugin, "Parameters", None)
     if model is not None and model.model_fields:
         click.echo("\nparameters:")
@@ -151,4 +151,4 @@ def _describe(kind: str, plugin: Any) -> None:
             )
             text = f"  {field.alias or name} = {field.default!r}"
             text += f"  {field.description or ''}{f' ({limits})' if limits else ''}"
-            click.echo(fit_lines(text, screen_width()))
+            click.echo(on_screen(text))

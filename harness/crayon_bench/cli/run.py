@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crayon_bench.commands import (
+    USERS_PATH,
     data_root_option,
     device_option,
     plugin_option,
@@ -14,7 +15,7 @@ from crayon_bench.commands import (
     store_option,
 )
 from crayon_bench.plugins.completing import plugin_names
-from crayon_bench.screen import list_text
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from crayon_bench.api import Results
@@ -120,7 +121,7 @@ def _chosen(args: list[str]) -> str:
 )
 @click.option(
     "--answers",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="DIR",
     help="Recorded answers, for an oracle that reads them, such as human.",
 )
@@ -150,7 +151,7 @@ def _chosen(args: list[str]) -> str:
 )
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="FILE",
     help="A state_dict (.pth) or safetensors. With a last layer of as many outputs as there are classes it is the"
     " original model, and none is trained (--set model.head=new trains one all the same); otherwise it is the initial"
@@ -228,7 +229,7 @@ def _show_plan(results: "Results") -> None:
     heads = ["dataset", "protocol", "method", *(["budget"] if limited else []), *(["control"] if controlled else [])]
     click.echo(list_text([*heads, "seed", "key", "state"], rows, drop=["key", "protocol"]))
     for missing in dict.fromkeys(r.missing for r in results.planned if r.missing):
-        click.echo(f"\n{missing}. Which of its runs are in the store can be said when it is.")
+        click.echo(on_screen(f"\n{missing}. Which of its runs are in the store can be said when it is."))
     todo = sum(request.skip is None for request in results.to_do)
     rest = len(results.to_do) - todo
     click.echo(f"\n{todo} to do, {rest} do not apply, {len(results)} in the store. Nothing was run.")

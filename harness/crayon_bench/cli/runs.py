@@ -1,13 +1,14 @@
 """``crayon-bench runs``."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crayon_bench.commands import data_root_option, device_option, plugin_option, store_option
+from crayon_bench.commands import USERS_PATH, data_root_option, device_option, plugin_option, store_option
 from crayon_bench.errors import UserError, one_line
 from crayon_bench.plugins.completing import complete_runs
 
@@ -34,8 +35,7 @@ def runs() -> None:
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
 def list_runs(store: Path, form: str) -> None:
     """List the runs in a store."""
-    from crayon_bench.cli.fitting import fitted
-    from crayon_bench.screen import screen_width
+    from crayon_bench.screen import list_text
     from crayon_bench.store.store import Store
 
     records = Store.open(store).records()
@@ -47,16 +47,9 @@ def list_runs(store: Path, form: str) -> None:
         return
     rows = _rows(records)
     shared = ("source", "protocol", "status", "dataset", "oracle")
-    drop = (
-        "s",
-        "source",
-        "protocol",
-        "status",
-        *[h for h in rows[0] if h in _scores_of(records)][:-1],
-        "#FB",
-        "dataset",
-    )
-    click.echo(fitted(rows, screen_width(), shared=shared, drop=drop, cut="remark"))
+    scores = [head for head in rows[0] if head in _scores_of(records)]
+    drop = ("time", "remark", "source", "protocol", "status", *scores[:-1], "#FB", "dataset")
+    click.echo(list_text([*rows[0]], [[*row.values()] for row in rows], drop, shared=shared, cut="remark"))
 
 
 _SHORTEST_KEY = 8
@@ -68,13 +61,15 @@ def _rows(records: "Sequence[Record]") -> list[dict[str, str]]:
     length = next(n for n in range(_SHORTEST_KEY, 65) if len({key[:n] for key in keys}) == len(set(keys)))
     from crayon_bench.store.records import data_titles
 
+    common = [change for change in records[0].overrides.items() if all(change in r.overrides.items() for r in records)]
     titles: dict[str, set[str]] = {}
     for record, title in zip(records, data_titles(records), strict=True):
         titles.setdefault(record.dataset, set()).add(title)
     rows = []
     for record, title in zip(records, data_titles(records), strict=True):
         scores = {m.short: "" if m.value is None else f"{m.value:.2f}" for m in record.metrics.values()}
-        changed = ", ".join(f"{key}={value}" for key, value in record.overrides.items())
+        first = sorted(record.overrides.items(), key=common.__contains__)  # what is cut is what all have
+        changed = ", ".join(f"{key}={value}" for key, value in first)
         rows.append(
             {
                 "key": record.key[:length],
@@ -89,7 +84,7 @@ def _rows(records: "Sequence[Record]") -> list[dict[str, str]]:
                 "status": record.status.value,
                 "#FB": f"{record.feedback.total:,}",
                 **{short: scores.get(short, "") for short in _scores_of(records)},
-                "s": f"{record.seconds.get('total', 0):.1f}",
+                "time": f"{record.seconds.get('total', 0):.1f} s",
                 "remark": record.reason or changed,
             }
         )
@@ -169,7 +164,7 @@ def prune(store: Path, yes: bool) -> None:
 
 @runs.command()
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write: NAME.safetensors.")
+@click.option("--output", type=USERS_PATH, required=True, help="File to write: NAME.safetensors.")
 @store_option
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @oracle_option
@@ -177,8 +172,8 @@ def prune(store: Path, yes: bool) -> None:
     "--dataset", default="", metavar="NAME:PATH", help="Where the data lie, if they are a folder of your own."
 )
 @data_root_option
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="The run's weights, if it had a file.")
-@click.option("--answers", type=click.Path(path_type=Path), metavar="DIR", help="The run's recorded answers.")
+@click.option("--weights", type=USERS_PATH, metavar="FILE", help="The run's weights, if it had a file.")
+@click.option("--answers", type=USERS_PATH, metavar="DIR", help="The run's recorded answers.")
 @device_option
 @plugin_option
 def export(
@@ -202,6 +197,7 @@ def export(
     from crayon_bench.plugins.registry import Registry
     from crayon_bench.runs.again import Inputs
     from crayon_bench.runs.environment import one_gpu
+    from crayon_bench.screen import on_screen
     from crayon_bench.store.records import Status
     from crayon_bench.store.store import Store
 
@@ -216,7 +212,8 @@ def export(
         raise UserError(f"--output {output}: {there} is there already", "choose another name, or add --force")
     inputs = Inputs(dataset, data_root, weights, answers, one_gpu(device))
     _write_model(kept, record, output, beside, inputs, Registry(plugin_files))
-    click.echo(f"{output}: {record.title['method']} on {record.title['dataset']}, seed {record.seed}; card: {beside}")
+    what = f"{record.title['method']} on {record.title['dataset']}, seed {record.seed}"
+    click.echo(on_screen(f"{output}: {what}; card: {beside}"))
 
 
 def _write_model(
@@ -254,8 +251,7 @@ def _write_model(
 @store_option
 def diff(first: str, second: str, store: Path) -> None:
     """Show in which coordinates, and in which results, two runs differ."""
-    from tabulate import tabulate
-
+    from crayon_bench.screen import list_text
     from crayon_bench.store.records import differences
     from crayon_bench.store.store import Store
 
@@ -271,11 +267,11 @@ def diff(first: str, second: str, store: Path) -> None:
         rows = [(path, *values) for path, values in differences(left, right).items()]
         click.echo(f"{title}: {'no difference' if not rows else ''}")
         if rows:
-            click.echo(tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+            click.echo(list_text(heads, rows))
     scores = _scores(a, b)
     if scores:
         click.echo("scores:")
-        click.echo(tabulate(scores, headers=[*heads, "difference"], tablefmt="simple", disable_numparse=True))
+        click.echo(list_text([*heads, "difference"], scores))
 
 
 def _scores(a: "Record", b: "Record") -> list[tuple[str, ...]]:
@@ -319,8 +315,7 @@ _LISTED = 20
 
 def _apart(records: "Sequence[Record]") -> list[str]:
     """Return *records* as a list of what sets them apart: columns of ``runs list``, or coordinates that differ."""
-    from tabulate import tabulate
-
+    from crayon_bench.screen import list_text
     from crayon_bench.store.records import differences
 
     rows = _rows(records)
@@ -333,7 +328,7 @@ def _apart(records: "Sequence[Record]") -> list[str]:
             heads.append(path)
     cells = [[row[head] for head in heads] for row in rows[:_LISTED]]
     more = [f"… and {len(rows) - _LISTED:,} more"] if len(rows) > _LISTED else []
-    return [*tabulate(cells, headers=heads, tablefmt="simple", disable_numparse=True).splitlines(), *more]
+    return [*list_text(heads, cells, cut="remark", stream=sys.stderr).splitlines(), *more]
 
 
 _NAMING = ("key", "dataset", "source", "protocol", "method", "budget", "oracle", "control", "seed", "status", "remark")

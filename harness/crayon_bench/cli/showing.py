@@ -10,6 +10,7 @@ from typing import Any
 
 from crayon_bench.commands import STORE
 from crayon_bench.feedback import control_label
+from crayon_bench.screen import fit_lines
 from crayon_bench.store.records import Record
 
 
@@ -38,19 +39,22 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
         yield f"Why: {record.reason}"
     yield ""
     yield from _table(_facts(record), columns)
-    if scores := [
-        f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
-        + ("" if m.chance is None else f" (chance {m.chance:.2f})")
-        for m in record.metrics.values()
-    ]:
-        yield ""
-        yield f"Scores on the test split: {', '.join(scores)}"
-        yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
+    for group in sorted({m.columns for m in record.metrics.values()}):  # the usual ones, without a name, first
+        scores = [
+            f"{m.short} {'n/a' if m.value is None else f'{m.value:.2f} {m.unit}'.rstrip()}"
+            + ("" if m.chance is None else f" (chance {m.chance:.2f})")
+            for m in record.metrics.values()
+            if m.columns == group
+        ]
+        if not group:
+            yield ""
+        yield from _listed(f"{group.capitalize() or 'Scores'} on the test split", scores, columns)
+    yield from (f"  no {m.short}: {m.reason}" for m in record.metrics.values() if m.value is None and m.reason)
     if record.validation:
         pairs = [
             f"{record.metrics[k].short if k in record.metrics else k} {v:.2f}" for k, v in record.validation.items()
         ]
-        yield f"On the validation split: {', '.join(pairs)}"
+        yield from _listed("On the validation split", pairs, columns)
     if record.groups:
         yield ""
         yield "Groups of the test split: right / images"
@@ -69,6 +73,12 @@ def _lines(record: Record, store: Path, known: Known, columns: int | None) -> It
     yield f"  {shlex.join(command)}"
     if missing:
         yield f"  where {' and '.join(missing)} must be what {'it was' if len(missing) == 1 else 'they were'}."
+
+
+def _listed(what: str, items: Sequence[str], columns: int | None) -> list[str]:
+    """Return the lines of a list; none of its items is broken."""
+    unbroken = ", ".join(item.replace(" ", "\xa0") for item in items)
+    return fit_lines(f"{what}: {unbroken}", columns).replace("\xa0", " ").splitlines()
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:

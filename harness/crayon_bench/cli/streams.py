@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from crayon_bench.screen import ON_A_PLAIN_SCREEN
+from crayon_bench.screen import ON_A_PLAIN_SCREEN, cells, fit_lines, screen_width
 
 
 class _Outlet(io.FileIO):
@@ -25,8 +25,23 @@ class _Outlet(io.FileIO):
             return memoryview(content).nbytes
 
 
+class _Sentences(io.TextIOWrapper):
+    """Standard error: lines longer than a terminal is wide are broken between words. Elsewhere a line stays a line.
+
+    What moves a cursor, as bars do, is left as it is.
+    """
+
+    def write(self, text: str) -> int:
+        if "\x1b" in text or "\r" in text or not self.isatty():
+            return super().write(text)
+        width = screen_width(self)
+        for line in text.splitlines(keepends=True):
+            super().write(fit_lines(line, width) if width is not None and cells(line.rstrip()) > width else line)
+        return len(text)
+
+
 def prepare_streams() -> None:
-    """Make both streams such that a command need not care who reads them, and in which encoding."""
+    """Make both streams such that a command need not care who reads them, in which encoding, and how wide it is."""
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image is said in our own line
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -35,17 +50,17 @@ def prepare_streams() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ON_A_PLAIN_SCREEN)  # "*" for "★" where there is none
             if stream is getattr(sys, f"__{name}__"):
-                setattr(sys, name, _with_outlet(stream))
+                setattr(sys, name, _with_outlet(stream, _Sentences if name == "stderr" else io.TextIOWrapper))
 
 
-def _with_outlet(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+def _with_outlet(stream: io.TextIOWrapper, kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
     buffer: Any = stream.buffer
     raw = getattr(buffer, "raw", buffer)  # with `python -u` there is no buffer
     if type(raw) is not io.FileIO:  # a console of Windows, for one
         return stream
     stream.flush()
     outlet: Any = _Outlet(raw.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(
+    return kind(
         outlet if buffer is raw else io.BufferedWriter(outlet),
         encoding=stream.encoding,
         errors=stream.errors,

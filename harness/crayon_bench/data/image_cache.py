@@ -39,6 +39,8 @@ from crayon_bench.errors import UserError
 from crayon_bench.store.atomic import read_json, set_aside, write_file
 from crayon_bench.store.locks import locking
 
+MOST = 0.999
+"""Share of a deep picture's pixels; the rest may be hot pixels of a sensor, or writing."""
 _BLOCKS, _BLOCK = 64, 1 << 16
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded, because a bomb would fill memory; see :func:`most_pixels`."""
@@ -128,7 +130,8 @@ def open_mask(content: bytes, what: str, *, turned: bool = True, shares: bool = 
 class Look:
     """What a file says of its image. width, height: as they are stored. orientation: of EXIF, 1 to 8; 1 is upright.
 
-    deep: whether a value has more than 8 bits. highest: the highest value of a deep one, 0 to 65535.
+    deep: whether a value has more than 8 bits. highest: the highest value of a deep one, 0 to 65535; most: what
+    :data:`MOST` of its pixels do not exceed.
     """
 
     width: int
@@ -136,6 +139,7 @@ class Look:
     orientation: int
     deep: Deep = ""
     highest: int = 0
+    most: int = 0
 
     def size(self, *, turned: bool) -> tuple[int, int]:
         """Return width and height, upright (*turned*) or as they are stored."""
@@ -152,7 +156,8 @@ def look_at(content: bytes, what: str, *, deep: bool = True) -> Look:
         if picture.format == "TIFF" and how > 4:  # Pillow has turned them
             width, height = height, width
         kind = deep_of(picture) if deep else ""
-        return Look(width, height, how, kind, highest_of(picture, kind, what) if kind else 0)
+        highest, most = (highest_of(picture, kind, what, share) if kind else 0 for share in (1.0, MOST))
+        return Look(width, height, how, kind, highest, most)
 
 
 def picture_size(content: bytes, what: str, *, turned: bool = True) -> tuple[int, int]:

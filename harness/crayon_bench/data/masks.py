@@ -136,6 +136,17 @@ def _listed(names: list[str]) -> str:
 _MEND = "save it as black and white, with white where the image is relevant"
 
 
+def border_share(relevant: NDArray[np.bool_]) -> float:
+    """Return the share of an image's outermost pixels that are *relevant* (H, W); 0 if all or none of its pixels are.
+
+    Of a mask that shows a figure on a ground it is small, and large if figure and ground changed places.
+    """
+    if relevant.all() or not relevant.any():
+        return 0.0
+    edges = [relevant[0], relevant[-1], relevant[1:-1, 0], relevant[1:-1, -1]]
+    return float(np.concatenate(edges).mean())
+
+
 def tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the boxes round what is set in *masks* (n, H, W), int64 (n, 4). Round an empty one: the whole image."""
     sides = []

@@ -84,15 +84,16 @@ def deep_of(picture: Image.Image) -> Deep:
     return ""
 
 
-def highest_of(picture: Image.Image, deep: Deep, what: str) -> int:
-    """Return the highest value of a *deep* picture, 0 to 65535; of colour, the highest that its upper 8 bits allow.
+def highest_of(picture: Image.Image, deep: Deep, what: str, share: float = 1.0) -> int:
+    """Return the value that a *share* of a *deep* picture's pixels do not exceed, 0 to 65535; by default the highest.
 
-    Raises UserError, which begins with *what*, for values that are no brightness of 16 bits.
+    Of colour, it is the highest that its upper 8 bits allow. Raises UserError, which begins with *what*, for values
+    that are no brightness of 16 bits.
     """
     pixels = np.asarray(picture if deep == "grey" or picture.mode == "RGB" else picture.convert("RGB"))
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65_535):
         raise UserError(f"{what}: pixels from {pixels.min()} to {pixels.max()}, which no 16 bits hold", _EIGHT)
-    highest = int(pixels.max()) if pixels.size else 0
+    highest = int(np.quantile(pixels, share, method="lower")) if pixels.size else 0
     return highest if deep == "grey" else highest << 8 | (255 if highest else 0)
 
 
@@ -125,8 +126,8 @@ def eight_bits(picture: Image.Image, deep: Deep, depth: int | None, what: str) -
 
 
 def usual_depth(highest: Sequence[int]) -> int:
-    """Return the depth that nine in ten of a set's pictures need, by the *highest* value of each."""
-    return depth_of(int(np.quantile(highest, 0.9, method="lower")))
+    """Return the depth that every second of a set's pictures does with, by the *highest* value of each."""
+    return depth_of(int(np.quantile(highest, 0.5, method="lower")))
 
 
 _EIGHT = "save it with 8 bits a value"

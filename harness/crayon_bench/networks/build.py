@@ -1,6 +1,7 @@
 """From a specification to a network."""
 
 from crayon_bench.networks.classifier import Classifier
+from crayon_bench.networks.convnets import ConvNet
 from crayon_bench.networks.mlp import MLP
 from crayon_bench.networks.specification import MLPSpec, ModelSpec
 
@@ -9,6 +10,4 @@ def build_model(spec: ModelSpec, shape: tuple[int, int, int], classes: int, seed
     """Return a new network for images of *shape* (C, H, W); its initial parameters depend on *seed* alone."""
     if isinstance(spec, MLPSpec):
         return MLP(spec, shape, classes, seed)
-    from crayon_bench.networks.convnets import ConvNet  # here, because torchvision takes a second to import
-
     return ConvNet(spec, shape, classes, seed)

@@ -8,14 +8,17 @@ of the forward pass that the loss needs anyway, and its gradient reaches W and t
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2, ResNet, mobilenet_v2, resnet18, resnet50
 
 from crayon_bench.networks.classifier import Classifier, Forward
 from crayon_bench.networks.maps import contrast_seeds
 from crayon_bench.networks.specification import CNNSpec, Scaling
+
+if TYPE_CHECKING:
+    from torchvision.models import MobileNetV2, ResNet
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -145,7 +148,7 @@ def _scaling(scaling: Scaling) -> tuple[list[float], list[float]]:
 class _ResNetBody(nn.Module):
     """torchvision's ResNet up to its last block, under the same names."""
 
-    def __init__(self, net: ResNet) -> None:
+    def __init__(self, net: "ResNet") -> None:
         super().__init__()
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             setattr(self, name, getattr(net, name))
@@ -159,7 +162,7 @@ class _ResNetBody(nn.Module):
 class _MobileNetBody(nn.Module):
     """torchvision's MobileNetV2 without its classifier, under the same names; see ``cut`` in the specification."""
 
-    def __init__(self, net: MobileNetV2, output_stride: int | None, cut: int | None) -> None:
+    def __init__(self, net: "MobileNetV2", output_stride: int | None, cut: int | None) -> None:
         super().__init__()
         self.features = net.features
         if cut is not None:
@@ -212,8 +215,11 @@ class _SmallBody(nn.Sequential):
         super().__init__(*layers)
 
 
-def _resnet(make: Callable[..., ResNet], output_stride: int | None) -> nn.Module:
-    dropped = 0 if output_stride is None else int(math.log2(32 // output_stride))
+def _resnet(spec: CNNSpec) -> nn.Module:
+    from torchvision.models import get_model_builder  # here: it takes seconds to import, and the small CNN needs it not
+
+    make: Callable[..., ResNet] = get_model_builder(spec.name)
+    dropped = 0 if spec.output_stride is None else int(math.log2(32 // spec.output_stride))
     return _ResNetBody(
         make(weights=None, replace_stride_with_dilation=[False, dropped >= 2, dropped >= 1])
         if dropped
@@ -221,10 +227,16 @@ def _resnet(make: Callable[..., ResNet], output_stride: int | None) -> nn.Module
     )
 
 
+def _mobilenet(spec: CNNSpec) -> nn.Module:
+    from torchvision.models import mobilenet_v2
+
+    return _MobileNetBody(mobilenet_v2(weights=None), spec.output_stride, spec.cut)
+
+
 _BODIES: dict[str, Callable[[CNNSpec], nn.Module]] = {
-    "resnet18": lambda spec: _resnet(resnet18, spec.output_stride),
-    "resnet50": lambda spec: _resnet(resnet50, spec.output_stride),
-    "mobilenet_v2": lambda spec: _MobileNetBody(mobilenet_v2(weights=None), spec.output_stride, spec.cut),
+    "resnet18": _resnet,
+    "resnet50": _resnet,
+    "mobilenet_v2": _mobilenet,
     "small-cnn": lambda spec: _SmallBody(),
 }
 _CHANNELS = {"resnet18": 512, "resnet50": 2048, "mobilenet_v2": 1280, "small-cnn": 64}

@@ -33,7 +33,7 @@ def plain_names(spec: CNNSpec, path: Path, tensors: "Mapping[str, Tensor]") -> "
         hits.update(tuple(name[:n]) for n in range(len(name)) if ".".join(name[n:]) in wanted)
     whole = [prefix for prefix, number in hits.items() if number == len(wanted)]
     if len(whole) > 1:
-        under = " and ".join(f"'{'.'.join(prefix)}'" for prefix in whole)
+        under = " and ".join(f"'{'.'.join(prefix)}'" for prefix in sorted(whole))
         raise UserError(
             f"weights {path}: {spec.title} is in it more than once, under {under}", "save one of them alone"
         )

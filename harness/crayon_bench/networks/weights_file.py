@@ -52,9 +52,9 @@ def tensors_in(path: Path, content: bytes) -> "tuple[dict[str, Tensor], str]":
         except Exception as error:  # the library raises KeyError and others at headers that are not its own
             raise UserError(f"weights {path}: not a readable safetensors file: {error}") from None
     if _is_bomb(content):
-        raise UserError(
-            f"weights {path}: it unpacks to more than its own size", "torch.save does not pack: save it again"
-        )
+        kind, hint = looks_like(content)  # the code in a TorchScript program is packed
+        what = f"it is {kind}, not a state_dict" if kind else "it unpacks to more than its own size"
+        raise UserError(f"weights {path}: {what}", hint or "torch.save does not pack: save it again")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 
 from crayon_bench.dataset import Evidence
 from crayon_bench.feedback import FeedbackKind, Verdict
@@ -46,6 +45,8 @@ class Answers:
 
     def association(self) -> float | None:
         """Return how closely answers go with the class, Cramér's V in [0, 1]; None where one of them is constant."""
+        from scipy import stats  # half a second that most runs need not wait for
+
         there = self._there()
         return None if min(there.shape) < 2 else float(stats.contingency.association(there, method="cramer"))
 
@@ -64,6 +65,8 @@ class Answers:
         return self.by_class[self.by_class.any(axis=1)][:, self.by_class.any(axis=0)]
 
     def _unlikely(self) -> bool:
+        from scipy import stats
+
         return bool(stats.chi2_contingency(self._there()).pvalue < UNLIKELY)
 
 
@@ -80,6 +83,8 @@ def size_correlation(values: Array, size: Array) -> tuple[float, float] | None:
     ranks = np.array([order[Verdict(value)] for value in values[answered].tolist()])
     if len(np.unique(ranks)) < 2 or len(np.unique(size[answered])) < 2:
         return None
+    from scipy import stats
+
     found = stats.spearmanr(ranks, size[answered])
     return float(found.statistic), float(found.pvalue)
 

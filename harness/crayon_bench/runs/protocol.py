@@ -18,6 +18,7 @@ from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.networks.specification import ModelSpec, Recipe, model_spec
 from crayon_bench.parameters import Parameters, validated
 from crayon_bench.store.atomic import parse_toml
+from crayon_bench.texts import expanded
 
 
 class Selection(StrEnum):
@@ -172,7 +173,7 @@ def choose_protocol(
     folder = dataset.protocols()
     is_file = name.endswith(".toml") or "/" in name or "\\" in name
     if is_file:
-        path: Any = Path(name)
+        path: Any = expanded(Path(name))
         if not path.is_file():
             raise UserError(f"--protocol {name}: {'not a file' if path.exists() else 'there is no such file'}")
     else:

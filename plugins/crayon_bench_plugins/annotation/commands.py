@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from crayon_bench import UserError
-from crayon_bench.commands import form_of
+from crayon_bench.commands import USERS_PATH, form_of
 from crayon_bench.errors import one_line
+from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
     from crayon_bench_plugins.annotation.agreement import Agreement
@@ -20,15 +21,13 @@ if TYPE_CHECKING:
 _SHOWN = 20
 """Conflicts that are named one by one."""
 
-_answers = click.option(
-    "--answers", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of recorded answers."
-)
+_answers = click.option("--answers", required=True, type=USERS_PATH, metavar="DIR", help="Folder of recorded answers.")
 
 
 @click.command()
 @_answers
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), show_default="csv, or as --output ends")
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
+@click.option("--output", required=True, type=USERS_PATH, metavar="FILE", help="File to write.")
 def export(answers: Path, form: str | None, output: Path) -> None:
     """Write all answers to a table: example, task, annotator, answer, shown_at, answered_at, via.
 
@@ -42,6 +41,8 @@ def export(answers: Path, form: str | None, output: Path) -> None:
     form = form_of(output, form, {".csv": "csv", ".parquet": "parquet"}, "csv")
     rows, remarks = rows_of(Answers.open(answers))
     _remark(remarks)
+    if not rows:
+        raise _unanswered(answers, "in it")
     try:
         write_file(output, to_csv(rows) if form == "csv" else to_parquet(rows))
     except OSError as error:
@@ -55,11 +56,11 @@ def export(answers: Path, form: str | None, output: Path) -> None:
     "folders",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="DIR",
     help="Folder of recorded answers; given several times.",
 )
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="New folder to write.")
+@click.option("--output", required=True, type=USERS_PATH, metavar="DIR", help="New folder to write.")
 def merge(folders: tuple[Path, ...], output: Path) -> None:
     """Put folders of answers together that ask the same questions; the folders stay as they are.
 
@@ -101,12 +102,25 @@ def agreement(answers: Path, name: str | None, show: int) -> None:
     folder = Answers.open(answers)
     if name is not None and name not in list(Task):
         raise UserError(f"--task {name}: there is no such task", did_you_mean(name, Task))
-    for task in folder.tasks() if name is None else [Task(name)]:
-        manifest = folder.manifest(task)
+    tasks = folder.tasks() if name is None else [Task(name)]
+    manifests = {task: folder.manifest(task) for task in tasks}
+    if not any(folder.annotators(task) for task in tasks):
+        raise _unanswered(answers, f"about {' or '.join(tasks)}")
+    for task, manifest in manifests.items():
         histories, remarks = folder.histories(task, manifest)
         _remark(remarks)
+        if len(histories) < 2:
+            who = f"only {histories[0].annotator} has" if histories else "nobody has"
+            _remark([f"{task}: agreement takes two annotators, and {who} answered so far"])
+        if not histories:
+            continue
         found = measure(task, votes_of(histories), partial(_mask, folder, manifest.image_size))
         _print(found, show)
+
+
+def _unanswered(answers: Path, what: str) -> UserError:
+    hint = f"crayon-bench annotate serve --answers {answers} asks them, with the options of before"
+    return UserError(f"answers {answers}: nobody has answered the questions {what} yet", hint)
 
 
 def _mask(folder: "Answers", image_size: tuple[int, int], vote: "Vote") -> "Bools":
@@ -114,20 +128,19 @@ def _mask(folder: "Answers", image_size: tuple[int, int], vote: "Vote") -> "Bool
 
 
 def _print(found: "Agreement", show: int) -> None:
-    from tabulate import tabulate
-
     judged = found.task.judged
     click.echo(f"{found.task}: {found.questions:,} questions with two answers or more")
     words = list(next(iter(found.counts.values()), {}))
     counts = [(name, *tally.values()) for name, tally in found.counts.items()]
-    click.echo(tabulate(counts, headers=["annotator", *words], tablefmt="simple", disable_numparse=True))
+    click.echo(list_text(["annotator", *words], counts))
     for name, told in found.signs.items():
-        click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
+        click.echo(on_screen(f"Warning: {name}: {'; '.join(told)}. Was it looked at?"))
     if judged:
-        click.echo(
+        measures = (
             f"\npercent agreement {_number(found.percent, percent=True)}, Krippendorff's alpha"
             f" {_number(found.alpha)}, Gwet's AC1 {_number(found.ac1)}"
         )
+        click.echo(on_screen(measures))
     else:
         click.echo(f"\nmean overlap (IoU) {_number(found.iou)}")
     if found.pairs:
@@ -136,7 +149,7 @@ def _print(found: "Agreement", show: int) -> None:
             (p.first, p.second, f"{p.questions:,}", *(_pair(p.percent, p.kappa) if judged else [_number(p.iou)]))
             for p in found.pairs
         ]
-        click.echo("\n" + tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True))
+        click.echo("\n" + list_text(heads, rows))
     if found.disputed and show:
         said = [
             (
@@ -148,7 +161,7 @@ def _print(found: "Agreement", show: int) -> None:
             for one in found.disputed[:show]
         ]
         heads = ["question", "agree" if judged else "IoU", "answers", *(["counts as"] if judged else [])]
-        click.echo("\n" + tabulate(said, headers=heads, tablefmt="simple", disable_numparse=True))
+        click.echo("\n" + list_text(heads, said))
         if (more := len(found.disputed) - show) > 0:
             click.echo(f"… and {more:,} more")
     click.echo("")

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from crayon_bench import UserError
 from crayon_bench.commands import (
+    USERS_PATH,
     data_root_option,
     device_option,
     plugin_option,
@@ -20,6 +21,7 @@ from crayon_bench.commands import (
 )
 from crayon_bench.errors import one_line
 from crayon_bench.plugins.completing import plugin_names
+from crayon_bench.screen import on_screen
 from crayon_bench.texts import MAX_SEED
 from crayon_bench_plugins.annotation.listening import SHORTEST_TOKEN, bound, check_address, run
 
@@ -56,7 +58,7 @@ PORT = 8642
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N questions.")
 @click.option(
     "--answers",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     default=Path("answers"),
     show_default="./answers",
     metavar="DIR",
@@ -64,7 +66,7 @@ PORT = 8642
 )
 @click.option(
     "--instructions",
-    type=click.Path(path_type=Path),
+    type=USERS_PATH,
     metavar="FILE",
     help="Markdown that annotators read in place of the guide. HTML in it is shown as text, images are left out.",
 )
@@ -95,7 +97,7 @@ PORT = 8642
 @click.option("--source", type=click.Choice(["auto", "real", "standin"]), default="auto", show_default=True)
 @store_option
 @device_option
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Initial weights, as in run.")
+@click.option("--weights", type=USERS_PATH, metavar="FILE", help="Initial weights, as in run.")
 @set_option
 @plugin_option
 @click.pass_context
@@ -230,13 +232,14 @@ def tell_end(desk: "Desk", answers: Path, run_options: Sequence[str]) -> None:
 
     given = sum(seat.given for seat in desk.seats.values())
     people = sum(seat.given > 0 for seat in desk.seats.values())
-    click.echo(
+    counts = (
         f"\n{given:,} answers of {people} annotator{'' if people == 1 else 's'} about {desk.answered:,} of"
         f" {len(desk.ids):,} questions are in {answers}."
     )
+    click.echo(on_screen(counts))
     for name, seat in sorted(desk.seats.items()):
         if told := signs(seat.history.current.values()):
-            click.echo(f"Warning: {name}: {'; '.join(told)}. Was it looked at?")
+            click.echo(on_screen(f"Warning: {name}: {'; '.join(told)}. Was it looked at?"))
     methods = {"maps": "crayon-attention", "neurons": "crayon-pruning", "boxes": "energy", "masks": "rrr"}
     command = ["crayon-bench", "run", "--methods", f"original,{methods[desk.manifest.task]}", *run_options]
     click.echo(f"Next: {shlex.join([*command, '--oracle', 'human', '--answers', str(answers)])}")

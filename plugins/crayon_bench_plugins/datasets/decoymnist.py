@@ -26,7 +26,7 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import files_of, standin_of, unverified
+from crayon_bench.data.files import files_of, locate, standin_of, unverified
 from crayon_bench.data.plain import open_plain
 
 SIZE = 28
@@ -137,6 +137,16 @@ class DecoyMNIST(Dataset):
                 raise UserError(f"{files[images.name]}: its images are {rows}×{columns}, MNIST's are {SIZE}×{SIZE}")
             if (count := _shape(files[labels.name], 1)[0]) != n or n == 0:
                 raise UserError(f"{files[labels.name]}: {count} labels for {n} images in {files[images.name].name}")
+
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Check each of the four files by itself."""
+        wrong = []
+        for name, path in locate(type(self), root).items():
+            try:
+                read_idx(path, 3) if "idx3" in name else _labels(path)
+            except UserError as error:
+                wrong.append((name, error))
+        return wrong
 
     def load(self, found: Found) -> LoadedData:
         """Decode the digits and draw the decoys."""

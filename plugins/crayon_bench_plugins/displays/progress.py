@@ -215,7 +215,8 @@ def describe(record: "Record") -> str:
     """Return a run's outcome in a few words."""
     if record.status.value != "ok":
         return f"{record.status.value}: {record.reason}"
-    scores = ", ".join(f"{m.short} {m.value:.2f}" for m in record.metrics.values() if m.value is not None)
+    usual = [metric for metric in record.metrics.values() if not metric.columns]
+    scores = ", ".join(f"{m.short} {m.value:.2f}" for m in usual if m.value is not None)
     feedback = f"{record.feedback.total:,} answers" if record.feedback.total else "no feedback"
     return f"{scores}; {feedback}; {record.seconds['total']:.1f} s"
 

@@ -1,6 +1,6 @@
 """CRAYON-Attention: refine with yes-no feedback on saliency maps (CRAYON paper, §3.2)."""
 
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from crayon_bench import (
 class CrayonAttentionParameters(AnyParameters):
     """The weights of eq. 4."""
 
+    later: ClassVar[tuple[str, ...]] = ("extra",)
+
     alpha: float = Field(default=1.0, ge=0, description="α: weight of ℓ_rel, per example whose map was judged relevant")
     beta: float = Field(
         default=1.0, ge=0, description="β: weight of ℓ_irrel, per example whose map was judged irrelevant"
@@ -44,11 +46,6 @@ class CrayonAttentionParameters(AnyParameters):
     gamma: float | None = Field(
         default=None, ge=0, description="γ: weight of ℓ_extra, per example with a box or mask; unset: that of ℓ_irrel"
     )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values without an ``extra`` that is not asked for: it came later and changes no older key."""
-        values = super().to_dict()
-        return values if self.extra != "none" else {k: v for k, v in values.items() if k not in ("extra", "gamma")}
 
     def unused(self) -> dict[str, str]:
         """Return γ where nothing extra is asked for."""

@@ -1,7 +1,7 @@
 """The simulated oracle: answers by rule from the data set's evidence, as §4.3 of the CRAYON paper does."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ _BY_CHANCE = tuple(f"{name}_chance" for name in _BY_SHARE)
 
 class SimulatedParameters(Parameters):
     """Where the lines between yes, maybe and no are drawn."""
+
+    later: ClassVar[tuple[str, ...]] = ("rule", "shares")
 
     rule: Literal["share", "enrichment"] = Field(
         default="share",
@@ -100,11 +102,6 @@ class SimulatedParameters(Parameters):
             why = f"shares = {self.shares} sets the cut-offs; shares=none leaves them to you"
             unused |= dict.fromkeys(_BY_SHARE if by_share else _BY_CHANCE, why)
         return unused
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values that count. A rule and shares that are not asked for are left out: older keys stay."""
-        later = [*(["rule"] if self.rule == "share" else []), *(["shares"] if self.shares == _NONE else [])]
-        return {name: v for name, v in super().to_dict().items() if name not in self.unused() and name not in later}
 
 
 class _Measured(NamedTuple):

@@ -6,7 +6,7 @@ whose order is the library's choice.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ class Canvas:
     """(1 or N, 1, w): the pixel centres' horizontal places, in pixels from the frame's left edge."""
     y: Array
     """(1 or N, h, 1): the same from the top edge."""
+    margin: tuple[int, int] = (0, 0)
+    """How far down and across, in pixels, what is painted may have been moved: windows are that much larger."""
 
     @classmethod
     def blank(cls, n: int, height: int, width: int) -> Self:
@@ -55,10 +57,26 @@ class Canvas:
             (np.arange(height, dtype=np.float32) + np.float32(0.5))[None, :, None],
         )
 
+    def moved(self, down: Array, across: Array, margin: tuple[int, int]) -> Self:
+        """Return the same images with what is painted from now on moved by *down* and *across*, (N,) whole pixels.
+
+        margin: the largest of both, whatever these images have.
+        """
+        return type(self)(self.image, self.x - per_image(across), self.y - per_image(down), margin)
+
     def window(self, top: int, left: int, bottom: int, right: int) -> Self:
         """Return the window of rows *top* to *bottom* and columns *left* to *right*, ends excluded."""
-        rows, columns = slice(max(top, 0), bottom), slice(max(left, 0), right)
-        return type(self)(self.image[:, :, rows, columns], self.x[:, :, columns], self.y[:, rows])
+        rows, columns = self._window(top, left, bottom, right)
+        return type(self)(self.image[:, :, rows, columns], self.x[:, :, columns], self.y[:, rows], self.margin)
+
+    def cut(self, values: NDArray[Any], top: int, left: int, bottom: int, right: int) -> NDArray[Any]:
+        """Return the same window of *values* (N, h, w)."""
+        rows, columns = self._window(top, left, bottom, right)
+        return values[:, rows, columns]
+
+    def _window(self, top: int, left: int, bottom: int, right: int) -> tuple[slice, slice]:
+        down, across = self.margin
+        return slice(max(top - down, 0), bottom + down), slice(max(left - across, 0), right + across)
 
     def paint(self, cover: Array, colour: Colour) -> None:
         """Lay *colour* over the images; *cover* (N or 1, h, w) in 0–1 is its opacity."""

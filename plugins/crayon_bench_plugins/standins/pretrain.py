@@ -21,10 +21,15 @@ from crayon_bench import CNNSpec, ConvNet
 from crayon_bench_plugins.standins.birds.drawing import draw_birds
 from crayon_bench_plugins.standins.birds.sample import Birds, sample_birds
 from crayon_bench_plugins.standins.faces.drawing import draw_faces
+from crayon_bench_plugins.standins.faces.features import LOOKS
 from crayon_bench_plugins.standins.faces.sample import Faces, sample_faces
+from crayon_bench_plugins.standins.faces.stickers import KINDS
 
 TASKS = {
-    "faces": ("blond", "smiling", "glasses", "hat", "beard", "lipstick", "style", "skin", "background", "light"),
+    "faces": (
+        *("blond", "smiling", "glasses", "hat", "beard", "lipstick", "style", "skin", "background", "light"),
+        "sticker",
+    ),
     "birds": ("species", "variant", "left", "light"),
 }
 
@@ -34,13 +39,17 @@ def examples(kind: str, n: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     random = np.random.RandomState(seed)
     first, second = random.randint(0, 2, n), random.randint(0, 2, n)
     drawn: Faces | Birds
+    extra: dict[str, np.ndarray] = {}
     if kind == "faces":
         drawn = sample_faces(first, second, random)
-        images, _ = draw_faces(drawn, random)
+        stickers = random.randint(0, len(KINDS), n)
+        # The first edition's smiles, which show less: a body that finds smiles at once would have no need of stickers.
+        images, _ = draw_faces(drawn, random, stickers, LOOKS[0])
+        extra["sticker"] = stickers
     else:
         drawn = sample_birds(first, second, random)
         images, _ = draw_birds(drawn, random)
-    values: Mapping[str, np.ndarray] = {field.name: getattr(drawn, field.name) for field in fields(drawn)}
+    values: Mapping[str, np.ndarray] = {field.name: getattr(drawn, field.name) for field in fields(drawn)} | extra
     targets = {name: torch.from_numpy(np.asarray(values[name])) for name in TASKS[kind]}
     if kind == "birds":  # five species of each kind: ten classes; and as many scenes as variants of both kinds
         targets["species"] = targets["species"] + 5 * torch.from_numpy(first)

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import ClassVar
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crayon_bench import Dataset, FeedbackKind, Found, LoadedData, Pretrained, Source, Split, UserError
-from crayon_bench.data.files import files_of, standin_of, unverified
+from crayon_bench.data.files import files_of, locate, standin_of, unverified
 from crayon_bench.data.image_cache import decoded, open_picture
+from crayon_bench.data.trees.broken import broken_members
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
@@ -21,7 +24,7 @@ from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
 from crayon_bench_plugins.datasets.celeba.listing import Listing, read_listing
 from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES, GROUPS, HEIGHT, IMAGES, PARTITION, WIDTH
 
-_STANDIN = "drawn faces, 1st edition"
+_STANDIN = "drawn faces, 1st and 2nd edition"
 
 
 class CelebA(Dataset):
@@ -42,7 +45,7 @@ class CelebA(Dataset):
 
     name = "celeba"
     title = "Biased CelebA"
-    summary = "faces, smiling or not; in training black hair smiles and blond hair does not"
+    summary = "faces, smiling or not; in training hair colour (in the stand-in, a sticker) gives it away"
     image_shape = (3, 274, 224)
     classes = 2
     evidence: ClassVar[Mapping[FeedbackKind, str]] = dict.fromkeys(FeedbackKind, "")
@@ -51,7 +54,7 @@ class CelebA(Dataset):
     pretrained: ClassVar[Mapping[str, Pretrained]] = {
         "standin": Pretrained(
             package_files("crayon_bench_plugins") / "standins" / "weights" / "faces.safetensors",
-            "14759ecd6badc0dc0dfb323212786cf27556cd72293bb8eaba0c5e4fb04e43a2",
+            "c2a2af0fc798faab4874a4c29f02e68fb7c3440827458e924b81faf2776e11cd",
         )
     }
     Parameters = CelebAParameters
@@ -92,8 +95,8 @@ class CelebA(Dataset):
             return self._standin()
         listing = read_listing(found.files)
         parts = draw(listing, self.parameters, found.where)
-        path, size = found.files[IMAGES.name], self.parameters.size
-        tree = open_tree(path, *IMAGES.folders)
+        size = self.parameters.size
+        tree = open_tree(found.files[IMAGES.name], *IMAGES.folders)
         height, width = resized(_size_of(tree, listing.names[0]), size)
         names = [listing.names[i] for part in parts for i in part]
         position = {name: i for i, name in enumerate(names)}
@@ -102,22 +105,12 @@ class CelebA(Dataset):
             for name, content in tree.contents(names):
                 yield position[name], (name, content)
 
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            picture = open_picture(content, f"{path}: {name}")
-            if resized(picture.size, size) != (height, width):
-                raise UserError(
-                    f"{path}: {name} is {picture.width}×{picture.height}, which has not the aspect of the other images",
-                    "the aligned images all have the same aspect, 178×218",
-                )
-            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
-
         key = {
             "version": self.version,
             "images": digest_of(tree.members, names),
             "resize": f"bilinear, shorter side {size}",
         }
+        decode = partial(self._decode, tree, (height, width))
         pixels = decoded(self.name, key, (len(names), 3, height, width), items, decode, what=f"{self.name} images")
         splits = []
         for part, start in zip(parts, np.cumsum([0, *map(len, parts)]), strict=False):
@@ -135,6 +128,36 @@ class CelebA(Dataset):
             test_evidence=MouthEvidence(height, width),
         )
 
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Read every image that is listed, as :meth:`load` reads those that are drawn."""
+        paths = locate(type(self), root)
+        names, tree = read_listing(paths).names, open_tree(paths[IMAGES.name], *IMAGES.folders)
+        frame = None
+        for name in names:
+            with suppress(UserError):
+                if _is_aligned(size := _size_of(tree, name)):
+                    frame = resized(size, self.parameters.size)
+                    break
+        if frame is None:  # other images altogether: that is said, and not of each of them
+            return []
+        attributes = paths[ATTRIBUTES.name].name
+        hint = f"fetch it again, or take its line out of {attributes}"
+
+        def missing(name: str) -> UserError:
+            return UserError(f"{tree.path}: {name} is missing, which {attributes} lists", hint)
+
+        return broken_members(tree, names, missing, partial(self._decode, tree, frame))
+
+    def _decode(self, tree: Tree, frame: tuple[int, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        """Return an image, (3, height, width); *frame* is (height, width)."""
+        name, content = item
+        picture = open_picture(content, f"{tree.path}: {name}")
+        if resized(picture.size, self.parameters.size) != frame:
+            what = f"{tree.path}: {name} is {picture.width}×{picture.height}, which has not the aspect of the others"
+            raise UserError(what, "the aligned images all have the same aspect, 178×218")
+        picture = picture.resize(frame[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
     def _standin(self) -> LoadedData:
         from crayon_bench_plugins.standins.faces.sample import SIZE
         from crayon_bench_plugins.standins.splits import standin_faces
@@ -144,8 +167,7 @@ class CelebA(Dataset):
                 f"dataset.size = {self.parameters.size}: the stand-in's faces are {SIZE[1]} pixels wide",
                 f"use the protocol quick, --set dataset.size={SIZE[1]}, or real data",
             )
-        wanted = self.parameters.wanted()
-        return standin_faces({"train": wanted.train, "validation": [wanted.validation] * 4, "test": [wanted.test] * 4})
+        return standin_faces(self.parameters.of_standin(), self.parameters.edition)
 
 
 def resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
@@ -170,12 +192,16 @@ def _check(files: Mapping[str, Path]) -> tuple[Listing, Tree]:
             hint = f"it lies in {nested} there: move the images from that folder to {IMAGES.name} itself"
         raise UserError(what, hint)
     width, height = _size_of(tree, listing.names[0])
-    if abs(width / height / (WIDTH / HEIGHT) - 1) > 0.02:
+    if not _is_aligned((width, height)):
         raise UserError(
             f"{path}: {listing.names[0]} is {width}×{height}, and the aligned images have the aspect {WIDTH}×{HEIGHT}",
             "take img_align_celeba, not the images in the wild",
         )
     return listing, tree
+
+
+def _is_aligned(size: tuple[int, int]) -> bool:
+    return abs(size[0] / size[1] / (WIDTH / HEIGHT) - 1) <= 0.02
 
 
 def _size_of(tree: Tree, name: str) -> tuple[int, int]:

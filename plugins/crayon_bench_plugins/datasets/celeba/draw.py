@@ -1,6 +1,7 @@
 """The biased draw: how many images of each group, and which."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ _TRAIN, _VALIDATION, _TEST = 0, 1, 2
 
 class CelebAParameters(Parameters):
     """How many images of each group are drawn, and how large they are."""
+
+    later: ClassVar[tuple[str, ...]] = ("edition", "standin_plain")
 
     majority: int = Field(
         default=10_000,
@@ -41,6 +44,31 @@ class CelebAParameters(Parameters):
     size: int = Field(
         default=224, ge=16, le=1024, description="shorter side of the images in pixels; 224 gives 224 wide, 274 high"
     )
+    edition: int = Field(
+        default=2,
+        ge=1,
+        le=2,
+        description="stand-in alone: 2, stickers give the smile away on a part of the faces; 1, hair on all of them",
+    )
+    standin_plain: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="stand-in alone, second edition: share of the frequent images, `majority`, that have no sticker",
+    )
+
+    def of_standin(self) -> dict[str, tuple[int, ...]]:
+        """Return, for each split, how many drawn images of each of the stand-in's groups are wanted.
+
+        Groups are in the order of :mod:`crayon_bench_plugins.standins.splits`.
+        """
+        wanted = self.wanted()
+        rare, often = wanted.train[0], wanted.train[1]
+        plain = round(often * self.standin_plain)
+        train, groups = wanted.train, len(GROUPS)
+        if self.edition == 2:
+            train, groups = (often - plain, rare, plain, rare, often - plain, plain), 6
+        return {"train": train, "validation": (wanted.validation,) * groups, "test": (wanted.test,) * groups}
 
     def wanted(self, scale: float | None = None) -> "Wanted":
         """Return the numbers of images after scaling, by *scale* instead of :attr:`scale` if given."""

@@ -1,6 +1,7 @@
 """What the four numbers of a box mean, and whether all boxes together make sense."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
@@ -87,11 +88,18 @@ def check_boxes(root: Path, rows: Sequence[Row], sizes: Mapping[str, Size], orde
     raise UserError(f"{place_of(root, row)}: the box '{written(row)}' {why}{more}", hint)
 
 
-def box_notes(rows: Sequence[Row], sizes: Mapping[str, Size], order: BoxOrder, unit: BoxUnit) -> Iterator[str]:
-    """Yield what is odd about boxes that are none the less possible."""
+def box_notes(
+    rows: Sequence[Row], sizes: Mapping[str, Size], order: BoxOrder, unit: BoxUnit, *, said: bool
+) -> Iterator[str]:
+    """Yield what is odd about boxes that are possible; and which other orders are, unless theirs was *said*."""
     shares = _shares(rows, sizes, order, unit)
     if not shares:
         return
+    if not said and (others := [f"{other} ({NAMES[other]})" for other in _rivals(rows, sizes, order, unit)]):
+        yield (
+            f"boxes were read as {order} ({NAMES[order]}), and all {len(shares):,} would fit as {' or '.join(others)}"
+            f" too; crayon-bench data show draws them, and dataset.box={order} says that it is right"
+        )
     small = sum(share < NOTHING for share in shares)
     if small > MANY * len(shares):
         yield (
@@ -116,6 +124,20 @@ def _readings(rows: Sequence[Row], sizes: Mapping[str, Size]) -> Iterator[tuple[
         if order not in found and np.median(shares) >= NOTHING:
             found.add(order)
             yield order, unit
+
+
+def _rivals(rows: Sequence[Row], sizes: Mapping[str, Size], order: BoxOrder, unit: BoxUnit) -> Iterator[BoxOrder]:
+    """Yield the other orders that give every row a box, not the same ones, and not next to nothing."""
+    known = [row for row in rows if row.path in sizes]
+
+    def boxes(order: BoxOrder) -> list[Numbers]:
+        return [sides_of(_box(row), order, unit, sizes[row.path]) for row in known]
+
+    ours = boxes(order)
+    for other in get_args(BoxOrder):
+        with suppress(ValueError):
+            if boxes(other) != ours and np.median(_shares(rows, sizes, other, unit)) >= NOTHING:
+                yield other
 
 
 def _shares(rows: Sequence[Row], sizes: Mapping[str, Size], order: BoxOrder, unit: BoxUnit) -> list[float]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,7 @@ class Folder(Dataset):
         own = [*turned_notes(self.parameters, looks), *depth_notes(sized, self.parameters, looks)]
         train = [row for row in rows if row.split == "train"]
         if all(row.mask for row in train):
-            own += mask_notes(shades_of(root, train, sums))
+            own += mask_notes(self.parameters, shades_of(root, train, sums))
         if all(row.box for row in train):
             own += self._boxes_fit(root, train, looks)
         test = [row for row in rows if row.split == "test"]
@@ -112,7 +113,9 @@ class Folder(Dataset):
         rows = read_metadata(root).rows
         sums = checksums(root, rows)
         looks = looks_of(root, rows, sums)
-        own = type(self)(self._with_depth(looks))
+        sized = self._with_depth(looks)
+        deque(depth_notes(sized, self.parameters, looks), maxlen=0)  # what it raises is wanted
+        own = type(self)(sized)
         train, validation, test = ([row for row in rows if row.split == split] for split in SPLITS)
         if not self.parameters.validation:
             validation = []
@@ -173,7 +176,7 @@ class Folder(Dataset):
         sizes = {name: look.size(turned=self.parameters.turned) for name, look in looks.items()}
         reading = self.parameters.box, self.parameters.box_unit
         check_boxes(root, rows, sizes, *reading)
-        return list(box_notes(rows, sizes, *reading))
+        return list(box_notes(rows, sizes, *reading, said="box" in self.parameters.model_fields_set))
 
     def _evidence(
         self, root: Path, sums: Mapping[str, str], looks: Mapping[str, Look], rows: Sequence[Row]
@@ -181,6 +184,7 @@ class Folder(Dataset):
         size = self.parameters.size
         masks = boxes = None
         if all(row.mask for row in rows):
+            deque(mask_notes(self.parameters, shades_of(root, rows, sums)), maxlen=0)
             masks = self._decoded("masks", root, sums, rows, (1, size, size), mask_of)[:, 0]
         if all(row.box for row in rows):
             self._boxes_fit(root, rows, looks)
@@ -199,7 +203,7 @@ class Folder(Dataset):
     ) -> NDArray[np.uint8]:
         files = [[sums[row.path], sums.get(row.mask) if what == "masks" else row.box] for row in rows]
         own = self.parameters
-        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit)}.get(what, ())
+        only = {"images": (own.depth,), "boxes": (own.box, own.box_unit), "masks": (own.mask,)}.get(what, ())
         key = {
             "version": self.version,
             "how": [own.size, own.fit, own.short_side, own.exif, *only],

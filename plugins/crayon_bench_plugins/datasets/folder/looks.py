@@ -11,14 +11,16 @@ import PIL
 
 from crayon_bench import UserError
 from crayon_bench.data.image_cache import DECODER, Look, look_at, open_mask
+from crayon_bench.data.masks import border_share
 from crayon_bench.data.preparing import Preparing, in_threads
 from crayon_bench.data.roots import cache_root
 from crayon_bench.store.atomic import read_json, write_file
 from crayon_bench_plugins.datasets.folder.files import opened
 from crayon_bench_plugins.datasets.folder.metadata import Row
 
-Shades = tuple[float, str]
-"""Of a mask: the share of its pixels that are neither dark nor bright, and its values where they are not just two."""
+Shades = tuple[float, str, float]
+"""Of a mask: the share of its pixels that are neither dark nor bright, its values where they are not just two, and the
+share of its border that is bright."""
 
 
 def looks_of(root: Path, rows: Sequence[Row], sums: Mapping[str, str]) -> dict[str, Look]:
@@ -26,9 +28,9 @@ def looks_of(root: Path, rows: Sequence[Row], sums: Mapping[str, str]) -> dict[s
 
     def look(row: Row) -> list[Any]:
         seen = opened(root, row, row.path, look_at)
-        return [seen.width, seen.height, seen.orientation, seen.deep, seen.highest]
+        return [seen.width, seen.height, seen.orientation, seen.deep, seen.highest, seen.most]
 
-    found, _ = _known("images", root, {row.path: row for row in rows}, sums, look, [int, int, int, str, int])
+    found, _ = _known("images", root, {row.path: row for row in rows}, sums, look, [int, int, int, str, int, int])
     return {name: Look(*values) for name, values in found.items()}
 
 
@@ -37,13 +39,13 @@ def shades_of(root: Path, rows: Sequence[Row], sums: Mapping[str, str]) -> dict[
 
     def look(row: Row) -> list[Any]:
         mask = opened(root, row, row.mask, open_mask)
-        return [mask.grey, mask.found]
+        return [mask.grey, mask.found, border_share(mask.relevant)]
 
-    found, wrong = _known("masks", root, {row.mask: row for row in rows}, sums, look, [float, str])
+    found, wrong = _known("masks", root, {row.mask: row for row in rows}, sums, look, [float, str, float])
     if wrong:
         more = f" (and {len(wrong) - 1:,} more masks like it)" if len(wrong) > 1 else ""
         raise UserError(wrong[0].message + more, wrong[0].hint)
-    return {name: (grey, values) for name, (grey, values) in found.items()}
+    return {name: (grey, values, border) for name, (grey, values, border) in found.items()}
 
 
 def _known(

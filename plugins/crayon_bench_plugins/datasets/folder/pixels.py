@@ -3,7 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ LONGEST_SIDE = 32_768
 
 class FolderParameters(Parameters):
     """How the images are read."""
+
+    later: ClassVar[tuple[str, ...]] = ("mask",)
 
     size: int = Field(default=224, ge=16, le=1024, description="width and height of the images, in pixels")
     fit: Literal["stretch", "crop"] = Field(
@@ -44,6 +46,10 @@ class FolderParameters(Parameters):
         le=16,
         description="bits that a value has in images that store more than 8, at least 8; 0: as many as the brightest"
         " pixel of all these images needs",
+    )
+    mask: Literal["bright", "dark"] = Field(
+        default="bright",
+        description='what is relevant in a mask: "bright": what is white, or coloured on black; "dark": what is black',
     )
     box: BoxOrder = Field(
         default="tlbr",
@@ -96,6 +102,8 @@ def image_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.u
 def mask_of(parameters: FolderParameters, root: Path, row: Row) -> NDArray[np.uint8]:
     """Return a row's mask, (1, size, size) of 0 and 1; all 1 if it tells nothing."""
     mask = opened(root, row, row.mask, partial(open_mask, turned=parameters.turned)).relevant
+    if parameters.mask == "dark":
+        mask = ~mask
     look: Look = opened(root, row, row.path, partial(look_at, deep=False))
     width, height = look.size(turned=parameters.turned)
     if mask.shape != (height, width):

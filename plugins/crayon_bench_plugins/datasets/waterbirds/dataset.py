@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -24,9 +25,10 @@ from crayon_bench import (
     Split,
     UserError,
 )
-from crayon_bench.data.files import files_of, standin_of, unverified
+from crayon_bench.data.files import files_of, locate, standin_of, unverified
 from crayon_bench.data.image_cache import decoded, open_mask, open_picture
 from crayon_bench.data.masks import silent_masks
+from crayon_bench.data.trees.broken import broken_members
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
@@ -34,13 +36,18 @@ from crayon_bench_plugins.datasets.waterbirds.evidence import BirdEvidence, bird
 from crayon_bench_plugins.datasets.waterbirds.metadata import Row, corrected, differing_sizes, read_metadata
 from crayon_bench_plugins.datasets.waterbirds.published import BUILD_NOTE, GROUPS, PICTURES, SEGMENTATIONS
 
-_STANDIN = "drawn birds on drawn scenes, 1st edition"
-STANDIN_MAJORITY, STANDIN_VALIDATION, STANDIN_TEST = 600, 100, 200
-"""The stand-in's images of each group, in training of each of the two frequent ones; as many of both classes."""
+_STANDIN = "drawn birds"
+_EDITIONS = "drawn birds, editions 1 and 2, 150 of 600 among bushes or ponds"
+"""What the content hash is of; which of the two it is stands among the parameters."""
+STANDIN_MAJORITY, STANDIN_OPEN, STANDIN_VALIDATION, STANDIN_TEST = {1: 600, 2: 150}, 450, 100, 200
+"""The stand-in's images of each group, in training of each frequent one; as many of both classes. Few are among bushes
+or ponds, so that "no" seldom comes to one of them by chance: shuffled answers would repair else."""
 
 
 class WaterbirdsParameters(Parameters):
     """How the images are read."""
+
+    later: ClassVar[tuple[str, ...]] = ("edition",)
 
     size: int = Field(default=224, ge=16, le=1024, description="width and height of the images, in pixels")
     labels: Literal["published", "corrected"] = Field(
@@ -48,12 +55,18 @@ class WaterbirdsParameters(Parameters):
         description='"corrected": Eastern Towhee, Western Meadowlark and Western Wood Pewee are landbirds, which the '
         "published labels call waterbirds; their groups follow",
     )
+    edition: Literal[1, 2] = Field(
+        default=2,
+        description="stand-in alone: 2, birds on open ground, a quarter of those in training among bushes or ponds; 1, "
+        "birds before scenes of land or water, where all maps are equally wrong and answers carry little",
+    )
     standin_minority: int = Field(
         default=6,
         ge=0,
         le=10_000,
-        description="stand-in alone: training images of landbirds on water, and of waterbirds on land; there are 600 of"
-        " each of the other two groups",
+        description="stand-in alone: training images of landbirds among ponds, and of waterbirds among bushes;"
+        " there are 150 of each with the place of its kind, and 450 of each on open ground. In edition 1: of landbirds"
+        " on water, and of waterbirds on land, beside 600",
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
 
@@ -98,7 +111,7 @@ class Waterbirds(Dataset):
         """Look for the published set and for CUB's segmentations, each as a folder or an archive."""
         reports = files_of(cls, root, source)
         if not reports:
-            return standin_of(cls, root, source, _STANDIN)
+            return standin_of(cls, root, source, _STANDIN, _EDITIONS)
         paths = {report.file.name: report.path for report in reports}
         pictures, masks, rows = _check(paths)
         notes = unverified(cls, reports, strict=strict)
@@ -175,48 +188,69 @@ class Waterbirds(Dataset):
             notes=(silent_masks(blank, len(masks)),) if blank else (),
         )
 
+    def broken(self, root: Path) -> list[tuple[str, UserError]]:
+        """Read every image and segmentation that metadata.csv names, as :meth:`load` does."""
+        paths = locate(type(self), root)
+        pictures = open_tree(paths[PICTURES.name], *PICTURES.folders)
+        masks = open_tree(paths[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
+        rows = read_metadata(pictures)
+        wrong = []
+        for tree, lines, decode in (
+            (pictures, {row.filename: row.line for row in rows}, self._image),
+            (masks, {row.mask: row.line for row in rows}, self._mask),
+        ):
+
+            def missing(name: str, tree: Tree = tree, lines: Mapping[str, int] = lines) -> UserError:
+                hint = _GET_MASKS if tree is masks else "fetch it again"
+                return UserError(f"{tree.path}: {name} is missing, of metadata.csv line {lines[name]}", hint)
+
+            wrong += broken_members(tree, [*lines], missing, partial(decode, tree, lines))
+        return wrong
+
     def _standin(self) -> LoadedData:
         from crayon_bench_plugins.standins.birds.sample import SIZE
-        from crayon_bench_plugins.standins.splits import standin_birds
+        from crayon_bench_plugins.standins.splits import standin_birds, standin_birds_outside
 
         if self.parameters.size != SIZE[0]:
             raise UserError(
                 f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
                 f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
-        rare = self.parameters.standin_minority
-        return standin_birds(
+        rare, often = self.parameters.standin_minority, STANDIN_MAJORITY[self.parameters.edition]
+        if self.parameters.edition == 1:
+            draw, train = standin_birds, [often, rare, rare, often]
+        else:
+            draw, train = standin_birds_outside, [often, rare, STANDIN_OPEN, rare, often, STANDIN_OPEN]
+        return draw(
             {
-                "train": (STANDIN_MAJORITY, rare, rare, STANDIN_MAJORITY),
-                "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * 4,
-                "test": [STANDIN_TEST] * 4,
+                "train": train,
+                "validation": [STANDIN_VALIDATION if self.parameters.validation else 0] * len(train),
+                "test": [STANDIN_TEST] * len(train),
             }
         )
 
     def _images(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
-        lines = {row.filename: row.line for row in rows}
-
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
-
+        decode = partial(self._image, tree, {row.filename: row.line for row in rows})
         names = [row.filename for row in rows]
         return self._decoded("images", tree, names, f"bilinear {size}", (3, size, size), decode)
 
     def _masks(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
-        lines = {row.mask: row.line for row in rows}
-
-        def decode(item: tuple[str, bytes]) -> NDArray[np.uint8]:
-            name, content = item
-            mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
-            return bird_mask(mask.levels, size)[None].astype(np.uint8)
-
+        decode = partial(self._mask, tree, {row.mask: row.line for row in rows})
         names = [row.mask for row in rows]
         return self._decoded("masks", tree, names, f"bird {size}", (1, size, size), decode)
+
+    def _image(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        name, content = item
+        picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
+        picture = picture.resize((self.parameters.size, self.parameters.size), Image.Resampling.BILINEAR)
+        return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
+    def _mask(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
+        name, content = item
+        mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
+        return bird_mask(mask.levels, self.parameters.size)[None].astype(np.uint8)
 
     def _decoded(
         self,
@@ -237,6 +271,9 @@ class Waterbirds(Dataset):
         return decoded(f"{self.name}-{what}", key, (len(names), *shape), items, decode, what=f"{self.name} {what}")
 
 
+_GET_MASKS = f"get the segmentations from {SEGMENTATIONS.origin}"
+
+
 def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
     pictures = open_tree(files[PICTURES.name], *PICTURES.folders)
     masks = open_tree(files[SEGMENTATIONS.name], *SEGMENTATIONS.folders)
@@ -245,7 +282,7 @@ def _check(files: Mapping[str, Path]) -> tuple[Tree, Tree, list[Row]]:
         if missing := set(tree.missing(names)):
             name, row = next((name, row) for name, row in zip(names, rows, strict=True) if name in missing)
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            hint = f"get the segmentations from {SEGMENTATIONS.origin}" if tree is masks else "fetch it again"
+            hint = _GET_MASKS if tree is masks else "fetch it again"
             if nested := tree.nested(name):
                 hint = f"it lies in {nested} there: move what is in that folder up to {tree.path.name} itself"
             raise UserError(f"{tree.path}: {name}{more} is missing, of metadata.csv line {row.line}", hint)

@@ -46,7 +46,7 @@ def draw_birds(birds: Birds, random: np.random.RandomState) -> tuple[NDArray[np.
                     canvas = Canvas(scene.image[here], scene.x, scene.y)
                     paint(canvas, variant, Draws(draws[here, :104]), noise[here], streaks[here])
                     scene.image[here] = canvas.image
-        bird, mask = draw_figure(some, Draws(draws[:, 104:]))
+        bird, mask = draw_figure(some, np.ones(len(some.left), np.float32), Draws(draws[:, 104:]))
         # Air between the bird and what is behind it.
         scene.image[...] += (_HAZE[some.water_scene][:, :, None, None] - scene.image) * np.float32(0.22)
         image = np.where(mask[:, None], bird, scene.image) * _LIGHT[some.light][:, :, None, None]

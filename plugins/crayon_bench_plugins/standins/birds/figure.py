@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from crayon_bench_plugins.standins.birds.sample import SIZE, Birds
+from crayon_bench_plugins.standins.birds.sample import SIZE, Figures
 from crayon_bench_plugins.standins.canvas import Array, Canvas, Draws, cover, join, per_image, wave
 
 # Places are in pixels of a bird of middle size that faces right, from the middle of its body, y down. Each pair of a
@@ -76,9 +76,9 @@ _BILL = np.array([(0.88, 0.60, 0.18), (0.28, 0.27, 0.28), (0.82, 0.36, 0.20), (0
 _LEG = np.array([(0.84, 0.48, 0.18), (0.30, 0.27, 0.26), (0.74, 0.42, 0.40), (0.62, 0.58, 0.32)], np.float32)
 
 
-def draw_figure(birds: Birds, random: Draws) -> tuple[Array, NDArray[np.bool_]]:
-    """Return (N, 3, H, W) colours and (N, H, W) where they are bird."""
-    figure = _Figure(birds, random)
+def draw_figure(birds: Figures, scale: Array, random: Draws) -> tuple[Array, NDArray[np.bool_]]:
+    """Return (N, 3, H, W) colours and (N, H, W) where they are bird. scale: (N,), 1 for those of the first edition."""
+    figure = _Figure(birds, scale, random)
     figure.paint_legs()
     figure.paint_tail()
     figure.paint_beak()
@@ -96,12 +96,12 @@ class _Figure:
     distances to these parts, body with head and neck. inside: how far a pixel lies in the body, 0–1.
     """
 
-    def __init__(self, birds: Birds, random: Draws) -> None:
+    def __init__(self, birds: Figures, scale: Array, random: Draws) -> None:
         self.random = random
         height, width = SIZE
         n = len(birds.left)
         blank = Canvas.blank(n, height, width)
-        scale = np.array([1.0, 1.1, 1.2], np.float32)[birds.size] * random.between(0.97, 1.03)
+        scale = scale * np.array([1.0, 1.1, 1.2], np.float32)[birds.size] * random.between(0.97, 1.03)
         facing = np.where(birds.left == 1, np.float32(-1), np.float32(1))
         x = 28 + birds.across.astype(np.float32) + random.between(-0.5, 0.5)
         y = 28 + birds.down.astype(np.float32) + random.between(-0.5, 0.5)

@@ -1,5 +1,7 @@
 """Head, nose, eyes, mouth and beard."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,20 @@ from crayon_bench_plugins.standins.faces.sample import MOUTH_BOX, Faces
 
 _BEARD = np.array([(0.16, 0.11, 0.09), (0.34, 0.22, 0.14), (0.42, 0.39, 0.37)], np.float32)
 _IRIS = np.array([(0.22, 0.13, 0.08), (0.30, 0.42, 0.22), (0.22, 0.40, 0.62), (0.34, 0.24, 0.14)], np.float32)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How much a smile differs from a serious mouth: bends in pixels, and the shares of mouths that are open."""
+
+    smile: tuple[float, float]
+    serious: tuple[float, float]
+    open_smile: float
+    open_serious: float
+
+
+LOOKS = Look((-3.4, -1.9), (-0.8, 0.8), 0.65, 0.3), Look((-4.6, -3.0), (-0.2, 2.4), 0.9, 0.1)
+"""Of the first edition; of the second, where the face moves and a smile is harder to find."""
 
 
 def paint_head(
@@ -65,12 +81,13 @@ def paint_beard(canvas: Canvas, faces: Faces, random: Draws, head: Array, grain:
     """Paint the beard of those who have one, inside the outline of the *head*."""
     tone = random.one_of(_BEARD)
     full = per_image(random.between(0.55, 0.95) * faces.beard.astype(np.float32))
-    part = canvas.window(26, 7, 54, 41)
-    inside = cover(head[:, 26:54, 7:41] + np.float32(0.2))
+    where = (26, 7, 54, 41)
+    part = canvas.window(*where)
+    inside = cover(canvas.cut(head, *where) + np.float32(0.2))
     hollow = part.ellipse(x, 28.5 + y, 12.2, 9.0)
     lips = part.ellipse(x, 40.8 + y, 7.2, 2.8)
     area = np.minimum(cover(-hollow, 2.5), cover(-lips, 1.5)) * inside
-    texture = np.float32(0.84) + np.float32(0.32) * grain[:, 26:54, 7:41]
+    texture = np.float32(0.84) + np.float32(0.32) * canvas.cut(grain, *where)
     part.paint(area * full, tone[:, :, None, None] * texture[:, None])
     moustache = part.arc(x, 36.2 + y, 7.0, 1.5, 1.0)
     part.paint(cover(moustache, 1.2) * full * np.float32(0.9), tone)
@@ -120,12 +137,13 @@ def paint_eyes(canvas: Canvas, random: Draws, skin: Array, hair: Array, x: Array
         )
 
 
-def paint_mouth(canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Array, y: Array) -> NDArray[np.bool_]:
+def paint_mouth(
+    canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Array, y: Array, look: Look
+) -> NDArray[np.bool_]:
     """Paint the mouth; return its mask, which is the same whether it smiles or not."""
     smiling = faces.smiling == 1
     middle = x + random.between(-0.3, 0.3)
     level = 40.3 + y + random.between(-0.3, 0.3)
-    top, left, bottom, right = MOUTH_BOX
     rows = np.abs(canvas.y - np.floor(per_image(level)) - np.float32(0.5)) < 5.6
     columns = np.abs(canvas.x - np.floor(per_image(middle)) - np.float32(0.5)) < 9.6
     mask: NDArray[np.bool_] = rows & columns
@@ -135,11 +153,11 @@ def paint_mouth(canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Arr
 
     half = chosen(random.between(6.7, 7.9), random.between(5.7, 7.2))
     # The lips part along two parabolas; a bend is how far the corners lie below the middle.
-    bend = chosen(random.between(-3.4, -1.9), random.between(-0.8, 0.8))
+    bend = chosen(random.between(*look.smile), random.between(*look.serious))
     parted = random.between(0, 1)
     height = chosen(
-        np.where(parted < 0.65, random.between(2.0, 3.6), np.float32(0)),
-        np.where(parted < 0.3, random.between(0.8, 2.2), np.float32(0)),
+        np.where(parted < look.open_smile, random.between(2.0, 3.6), np.float32(0)),
+        np.where(parted < look.open_serious, random.between(0.8, 2.2), np.float32(0)),
     )
     teeth = chosen(np.ones_like(height), (random.between(0, 1) < 0.5).astype(np.float32))
     full = random.between(0.9, 1.35)
@@ -147,8 +165,8 @@ def paint_mouth(canvas: Canvas, faces: Faces, random: Draws, skin: Array, x: Arr
     natural = skin * np.array((0.84, 0.58, 0.57), np.float32)
     lips = np.where((faces.lipstick == 1)[:, None], stick * np.float32(0.6) + natural * np.float32(0.4), natural)
 
-    part = canvas.window(top, left, bottom, right)
-    here = mask[:, top:bottom, left:right].astype(np.float32)
+    part = canvas.window(*MOUTH_BOX)
+    here = canvas.cut(mask, *MOUTH_BOX).astype(np.float32)
     # The upper lip's edge bends less than the lower one's when the mouth is open.
     upper_bend = bend + height * 0.62
     upper = level - bend * 0.55 - height * 0.55
