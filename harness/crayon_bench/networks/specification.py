@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from crayon_bench.parameters import Parameters, validated
 
 class Recipe(Parameters):
     """How a network is trained, by Adam on the loss of a batch."""
+
+    later: ClassVar[tuple[str, ...]] = ("reduction",)
 
     epochs: int = Field(ge=0, le=100_000, description="passes over the training set")
     batch: int = Field(
@@ -36,11 +38,6 @@ class Recipe(Parameters):
         " mean the weight decay weighs as much more as there are examples",
     )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values without a ``reduction`` by means: it came later and changes no older key."""
-        values = super().to_dict()
-        return {name: value for name, value in values.items() if (name, value) != ("reduction", "mean")}
-
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1."""
         drops = sum(epoch > milestone for milestone in self.milestones) if self.milestones else epoch - 1
@@ -49,6 +46,8 @@ class Recipe(Parameters):
 
 class MLPSpec(Parameters):
     """A multilayer perceptron."""
+
+    later: ClassVar[tuple[str, ...]] = ("init", "peak")
 
     name: Literal["mlp"] = Field(default="mlp", description="kind of network")
     hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
@@ -68,11 +67,6 @@ class MLPSpec(Parameters):
         description="what a map is divided by where its maximum is to be 1: absolute is max |g| of the input gradient"
         " g; signed is max g, and the absolute value is taken of the quotient, as in that code",
     )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values without an ``init`` and a ``peak`` as they were before there was a choice."""
-        usual = {("init", "seed"), ("peak", "absolute")}
-        return {name: v for name, v in super().to_dict().items() if name == "hidden" or (name, v) not in usual}
 
     @property
     def has_feature_maps(self) -> bool:
