@@ -31,13 +31,13 @@ def wga(board: dict, method: str) -> float:
     return row["metrics"]["worst_group_accuracy"]["mean"]
 
 
-@pytest.mark.parametrize(("dataset", "more_than"), [("celeba", 5), ("waterbirds", 10)])
-def test_the_published_stand_in_leaderboards_hold_what_is_told_of_them(dataset, more_than):
-    """What they were to hold and do not, leaderboards/published/README.md says: five repairs of six, pruning, the birds."""
+@pytest.mark.parametrize(("dataset", "more_than", "spread"), [("celeba", 5, 12), ("waterbirds", 8, 15)])
+def test_the_published_stand_in_leaderboards_hold_what_is_told_of_them(dataset, more_than, spread):
+    """What they were to hold and do not, leaderboards/published/README.md says: five repairs of six, pruning."""
     board = json.loads((PUBLISHED / f"table1-standin-{dataset}.json").read_text(encoding="utf-8"))
     assert board["source"] == {dataset: "standin"}
     assert board["title"].startswith("STAND-IN DATA")
-    assert len(board["seeds"][dataset]) >= 3
+    assert len(board["seeds"][dataset]) >= 8
     original, more, random = (wga(board, method) for method in ("original", "train-more", "random-pruning"))
     assert original <= 45
     assert more - original < more_than
@@ -45,11 +45,10 @@ def test_the_published_stand_in_leaderboards_hold_what_is_told_of_them(dataset, 
     assert sum(wga(board, method) >= max(more, random) + 10 for method in REPAIRS) >= 4
     [attention] = [r for r in board["rows"] if r["method"] == "crayon-attention" and r["control"] is None]
     added = attention["answers_add"]["shuffled"]["worst_group_accuracy"]
-    if dataset == "celeba":
-        assert added["low"] > 0
-        assert added["mean"] >= 30
-        assert attention["metrics"]["worst_group_accuracy"]["std"] < 12
-        assert attention["metrics"]["worst_group_accuracy"]["mean"] >= 60
+    assert added["low"] > 0
+    assert added["mean"] >= 29.5
+    assert attention["metrics"]["worst_group_accuracy"]["std"] < spread
+    assert attention["metrics"]["worst_group_accuracy"]["mean"] >= 60
     assert all(row["published"] is None for row in board["rows"])
 
 
