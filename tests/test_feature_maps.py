@@ -298,9 +298,16 @@ def test_energy_on_the_upsampled_map(seed, maps):
     compare("energy", {"lambda": 4.0}, reference, seed, maps, tolerance=2e-6)  # U is in float32
 
 
+def scaled(cam, how):
+    low = cam.min() if how == "min-max" else 0
+    cam = cam if how == "min-max" else cam.relu()
+    return (cam - low) / (cam.max() - low)
+
+
 @BOTH
+@pytest.mark.parametrize("scaling", ["min-max", "max"])
 @pytest.mark.parametrize("seed", range(6))
-def test_gradia_equals_its_four_quadrants(seed, maps):
+def test_gradia_equals_its_four_quadrants(seed, scaling, maps):
     def reference(logits, cam, labels, verdicts, masks, answered, wrong, **_):
         first, second, number = 0, 0, 0
         for i in range(len(labels)):
@@ -310,16 +317,17 @@ def test_gradia_equals_its_four_quadrants(seed, maps):
             if a and answered[i]:
                 T = blurred(pooled(masks[i], cam.shape[1:]))
                 T = T / T.max()
-                M_ = (cam[i] - cam[i].min()) / (cam[i].max() - cam[i].min())
+                M_ = scaled(cam[i], scaling)
                 second, number = second + 5 * a * (M_ - T).abs().mean(), number + 1
         return first / len(labels) + second / max(1, number)
 
-    compare("gradia", {"weight": 5.0}, reference, seed, maps, tolerance=2e-6)
+    compare("gradia", {"weight": 5.0, "scaling": scaling}, reference, seed, maps, tolerance=2e-6)
 
 
 @BOTH
+@pytest.mark.parametrize("scaling", ["min-max", "max"])
 @pytest.mark.parametrize("seed", range(6))
-def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(seed, maps):
+def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(seed, scaling, maps):
     def reference(logits, cam, labels, masks, answered, **_):
         h, w = cam.shape[1:]
         Y = torch.zeros(len(labels), h, w)
@@ -334,7 +342,7 @@ def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(see
                     Y[i, r, c] = -1
             T = blurred((Y[i] > 0).double())
             targets.append(T / T.max() if T.max() > 0 else T)
-            maps.append((cam[i] - cam[i].min()) / (cam[i].max() - cam[i].min()))
+            maps.append(scaled(cam[i], scaling))
         M_ = torch.stack(maps)
         a = brute_force_threshold(M_.detach(), Y)
         judged = Y != 0
@@ -343,7 +351,7 @@ def test_res_equals_its_definition_with_the_threshold_searched_by_trying_all(see
         apart = sum((M_[i] - targets[i]).abs().mean() for i in known) / len(known)
         return ce / len(labels) + 0.6 * ((wrong - 0.1).relu() + apart)
 
-    compare("res", {"lambda": 0.6}, reference, seed, maps, tolerance=2e-6)
+    compare("res", {"lambda": 0.6, "scaling": scaling}, reference, seed, maps, tolerance=2e-6)
 
 
 def brute_force_threshold(M, Y):

@@ -1,5 +1,7 @@
 """GradIA: interactive attention alignment (Gao, Sun, Zhao and Hong 2022, arXiv:2202.02838)."""
 
+from typing import ClassVar, Literal
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -25,6 +27,8 @@ from crayon_bench import (
 class GradIAParameters(Parameters):
     """Weights of the prediction term p and the attention term a in the four quadrants."""
 
+    later: ClassVar[tuple[str, ...]] = ("scaling",)
+
     p_unreasonable_wrong: float = Field(default=1.0, ge=0, description="p where map and prediction are bad")
     a_unreasonable_wrong: float = Field(default=1.0, ge=0, description="a where map and prediction are bad")
     p_unreasonable_right: float = Field(default=0.4, ge=0, description="p where the map alone is bad")
@@ -32,6 +36,10 @@ class GradIAParameters(Parameters):
     p_reasonable_wrong: float = Field(default=0.8, ge=0, description="p where the prediction alone is bad")
     a_reasonable_wrong: float = Field(default=0.2, ge=0, description="a where the prediction alone is bad")
     weight: float = Field(default=1.0, ge=0, description="factor on every a; 1 is the authors' code")
+    scaling: Literal["min-max", "max"] = Field(
+        default="min-max",
+        description="how M′ is made of the map: min-max, as the authors have it; max, with ReLU, by its maximum alone",
+    )
 
 
 class GradIA(Method):
@@ -46,7 +54,8 @@ class GradIA(Method):
     relevant pixels, averaged over the cells of the grid, blurred by a 3×3 Gaussian and divided by its maximum.
 
     Departures: the authors' code keeps the channel weights of Grad-CAM out of the gradient, here it flows through
-    them. "Maybe" and unanswered maps count as reasonable. ``weight`` is ours. With
+    them. "Maybe" and unanswered maps count as reasonable. ``weight`` is ours, and so is ``scaling = "max"``: with min-max
+    the map before ReLU is taken as it is, and evidence against the label is not held against it. With
     ``model.maps = "contrast"``, maps are of the logits' difference in place of the label's logit.
     """
 
@@ -89,7 +98,10 @@ class GradIA(Method):
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             p, a, T = batch["p"], batch["a"], batch["T"]
-            M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
+            if q.scaling == "max":
+                M_ = forward.normalised(batch.labels, job.count_dead)
+            else:
+                M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
             distance = a * (M_ - T).abs().mean((-2, -1))
             # The loop takes the mean over the batch: B/#{a > 0} makes that the mean over those with a > 0.
             scale = a.shape[-1] / (a > 0).sum(-1, keepdim=True).clamp_min(1)

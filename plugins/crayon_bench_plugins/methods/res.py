@@ -1,5 +1,7 @@
 """RES: robust explanation supervision (Gao, Sun, Bai, Gu, Hong and Liang 2022, arXiv:2206.13413)."""
 
+from typing import ClassVar, Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -24,9 +26,15 @@ STEP = 1e-4
 class RESParameters(Parameters):
     """Weights and tolerance of the explanation loss."""
 
+    later: ClassVar[tuple[str, ...]] = ("scaling",)
+
     lambda_: float = Field(default=1.0, ge=0, alias="lambda", description="λ: weight of the explanation loss")
     eta: float = Field(default=0.1, ge=0, le=2, description="η: mean deviation that is tolerated, in 0–2")
     steepness: float = Field(default=5.0, gt=0, le=1000, description="factor in tanh, in place of a step at a*")
+    scaling: Literal["min-max", "max"] = Field(
+        default="min-max",
+        description="how M′ is made of the map: min-max, as the authors have it; max, with ReLU, by its maximum alone",
+    )
 
 
 class RES(Method):
@@ -45,7 +53,7 @@ class RES(Method):
 
     Departures: gradient flows through the channel weights of Grad-CAM. A cell is relevant if half of it is, or as much
     of it as of the image's most relevant cell; irrelevant if half of it is and it is not relevant: a small object would
-    otherwise have no cell. λ is ours (1 in the authors' code). #FB counts both masks, two an image. With ``model.maps =
+    otherwise have no cell. λ is ours (1 in the authors' code), ``scaling = "max"`` too. #FB counts both masks, two an image. With ``model.maps =
     "contrast"``, M′ is of the logits' difference in place of the label's logit.
     """
 
@@ -75,7 +83,10 @@ class RES(Method):
 
         def penalty(forward: Forward, batch: Batch) -> Tensor:
             Y, target, known = batch["Y"], batch["target"], batch["known"]
-            M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
+            if q.scaling == "max":
+                M_ = forward.normalised(batch.labels, job.count_dead)
+            else:
+                M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
             a = threshold(M_.detach(), Y)
             judged = Y != 0
             wrong = ((torch.tanh(q.steepness * (M_ - a)) - Y).abs() * judged).sum() / judged.sum().clamp_min(1)
