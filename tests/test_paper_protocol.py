@@ -146,6 +146,7 @@ def test_the_protocols_have_the_published_values(dataset):
     assert pruning["epochs"] == 10
     assert paper.refine.batch == paper.original.batch
     assert paper.refine.weight_decay == paper.original.weight_decay == 1e-4
+    assert (paper.original.reduction, paper.refine.reduction) == ("mean", "sum")
 
     final = load_protocol(folder / "paper-final.toml")
     shared = final.methods["crayon-attention"]
@@ -155,6 +156,7 @@ def test_the_protocols_have_the_published_values(dataset):
     )
     assert shared["share"]
     assert final.original == paper.original
+    assert final.refine.reduction == "sum"
 
 
 @pytest.mark.parametrize("dataset", PAPER)
