@@ -104,6 +104,7 @@ class Protocol:
                 f"{name}.{unknown[0]}: there is no such parameter", did_you_mean(unknown[0], [*mine, *recipe_keys])
             )
         recipe = validated(Recipe, {**self.refine.to_dict(), **changes}, name) if changes else self.refine
+        _check_recipe(self.model, recipe, name)
         return recipe, table
 
 
@@ -137,6 +138,9 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         raise UserError(f"--set {section}{error.message}", error.hint) from None
     if file.selection not in list(Selection):
         raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
+    model = model_spec(file.model)
+    for section, recipe in (("original", file.original), ("refine", file.refine)):
+        _check_recipe(model, recipe, section)
     return Protocol(
         name=file.name,
         dataset=file.dataset,
@@ -148,12 +152,17 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         curve=file.curve,
         dataset_parameters=file.dataset_parameters,
         oracle=file.oracle,
-        model=model_spec(file.model),
+        model=model,
         original=file.original,
         refine=file.refine,
         methods=file.methods,
         overrides=overrides,
     )
+
+
+def _check_recipe(model: ModelSpec, recipe: Recipe, where: str) -> None:
+    if recipe.bn_momentum is not None and not model.has_feature_maps:
+        raise UserError(f"{where}.bn_momentum: changes nothing: {model.title} has no batch normalisation")
 
 
 def default_protocol(dataset: type[Dataset], found: Found) -> str:

@@ -38,8 +38,9 @@ class RRR(Method):
     With ``model.maps = "contrast"``, M′ is of the logits' difference in place of the label's logit.
 
     Departures: the form for convolutional networks is ours; it is not published for these data, and the input
-    gradient's costs a double backward (docs/performance.md). Weight decay is the optimiser's, not the paper's separate term;
-    the recipe's ``reduction`` says whether L is this sum over the batch, or a mean. An image without an answer has A = 0.
+    gradient's costs a double backward (docs/performance.md). Weight decay is the optimiser's, not the paper's separate
+    term; the recipe's ``reduction`` says whether L is this sum over the batch, or a mean. An image without an answer
+    has A = 0.
     """
 
     name = "rrr"
