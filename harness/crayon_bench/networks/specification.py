@@ -109,8 +109,9 @@ class CNNSpec(Parameters):
     name: Literal["small-cnn", "mobilenet_v2", "resnet18", "resnet50"] = Field(description="kind of network")
     weights: str = Field(
         default="imagenet",
-        description="initial weights of the body: imagenet (torchvision's), a name that the data set ships, file"
-        " (--weights FILE is required) or none (random initial weights); --weights FILE takes the place of all of them",
+        description="initial weights of the body: imagenet (torchvision's IMAGENET1K_V1), imagenet-v2 (its"
+        " IMAGENET1K_V2, for resnet50 and mobilenet_v2), a name that the data set ships, file (--weights FILE is"
+        " required) or none (random initial weights); --weights FILE takes the place of all of them",
     )
     scaling: Literal["auto", "unit", "symmetric", "imagenet"] = Field(
         default="auto", description="input scaling; auto is that with which the weights were trained"
@@ -171,6 +172,9 @@ _TITLES = {
     "resnet50": "ResNet-50",
 }
 
+
+CNN_NAMES = tuple(_TITLES)
+"""Of the convolutional networks."""
 
 ModelSpec = MLPSpec | CNNSpec
 """The network of a protocol."""

@@ -27,7 +27,10 @@ from crayon_bench.seeds import derive_seed
 for _method in (torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad):
     if (_wrapped := inspect.unwrap(_method)) is not _method:
         vars(_wrapped).setdefault("__dynamo_disable", _wrapped)
-_OPTIMIZERS: dict[str, type[torch.optim.Adam] | type[torch.optim.SGD]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_OPTIMIZERS: dict[str, type[torch.optim.Adam] | type[torch.optim.SGD]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 _STEPS = {name: torch.no_grad()(inspect.unwrap(kind.step)) for name, kind in _OPTIMIZERS.items()}
 
 
