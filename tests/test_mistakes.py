@@ -27,6 +27,17 @@ MISTAKES = {
         [*RUN, "--set", "refine.epoch=3"],
         "refine.epoch: there is no such parameter; did you mean 'epochs'?",
     ),
+    "optimizer": (
+        [*RUN, "--set", "refine.optimizer=adamw"],
+        "refine.optimizer = 'adamw': input should be 'adam' or 'sgd'",
+    ),
+    **{
+        f"batch normalisation of an MLP: {section}": (
+            [*RUN, "--set", f"{section}.bn_momentum=0.2"],
+            f"{section}.bn_momentum: changes nothing: the MLP has no batch normalisation",
+        )
+        for section in ("original", "refine", "rrr")
+    },
     "dataset key": ([*RUN, "--set", "dataset.sed=3"], "dataset.sed: there is no such parameter; did you mean 'seed'?"),
     "oracle key": ([*RUN, "--set", "oracle.no_abov=1"], "did you mean 'no_above' or 'no_above_chance'?"),
     "section": ([*RUN, "--set", "rrrr.lambda=3"], "there is no method or section 'rrrr' — did you mean 'rrr'?"),

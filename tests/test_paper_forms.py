@@ -82,10 +82,11 @@ def test_one_draw_for_all_seeds_is_numpys_first_of_seed_0():
             assert np.allclose(a.detach().numpy(), b, atol=1e-7)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_step_takes_the_reduction_that_the_recipe_names(reduction):
-    """Against Adam by hand, with a weight decay that tells the two apart."""
-    recipe = Recipe(epochs=1, batch=N, lr=1e-2, weight_decay=0.1, reduction=reduction)
+def test_a_step_takes_the_reduction_and_the_optimizer_that_the_recipe_names(reduction, optimizer):
+    """By hand, with a weight decay that tells the reductions apart to Adam too."""
+    recipe = Recipe(epochs=1, batch=N, lr=1e-2, weight_decay=0.1, reduction=reduction, optimizer=optimizer)
     model, other = mlp(), mlp()
     fit(model, IMAGES, LABELS, recipe, order_seed=1)
     order = epoch_order(1, 1, N)
@@ -93,11 +94,14 @@ def test_a_step_takes_the_reduction_that_the_recipe_names(reduction):
     (losses.sum() if reduction == "sum" else losses.mean()).backward()
     for trained, p in zip(model.parameters(), other.parameters(), strict=True):
         g = p.grad + 0.1 * p.detach()
-        assert torch.allclose(trained, p.detach() - 1e-2 * g / (g.abs() + 1e-8), atol=1e-9)
+        direction = g / (g.abs() + 1e-8) if optimizer == "adam" else g
+        assert torch.allclose(trained, p.detach() - 1e-2 * direction, atol=1e-9)
 
 
 def test_choices_that_are_not_made_change_no_older_key():
-    assert "reduction" not in Recipe(epochs=1, batch=1, lr=1).to_dict()
+    assert not {"reduction", "optimizer", "bn_momentum"} & set(Recipe(epochs=1, batch=1, lr=1).to_dict())
+    made = {"optimizer": "sgd", "bn_momentum": 0.19}
+    assert Recipe(epochs=1, batch=1, lr=1, **made).to_dict().items() >= made.items()
     assert not {"init", "peak"} & set(MLPSpec().to_dict())
     assert Recipe(epochs=1, batch=1, lr=1, reduction="sum").to_dict()["reduction"] == "sum"
     assert MLPSpec(init="fixed", peak="signed").to_dict().items() >= {"init": "fixed", "peak": "signed"}.items()

@@ -126,9 +126,9 @@ PAPER = {
     "waterbirds": (50, 128, 1e-3, 4, 1e-4, 2000.0, 20.0, 10, 1),
 }
 FINAL = {
-    # refine epochs, lr, its factor after which epochs; α and β shared among the answers; normalised
-    "celeba": (10, 1e-5, 0.5, [3], 5e7, 1e6, False),
-    "waterbirds": (10, 5e-5, 1.0, [], 1e7, 2e5, True),
+    # refine epochs, lr; α and β shared among the answers; normalised
+    "celeba": (10, 1e-5, 5e7, 1e6, False),
+    "waterbirds": (10, 5e-5, 1e7, 2e5, True),
 }
 
 
@@ -146,15 +146,17 @@ def test_the_protocols_have_the_published_values(dataset):
     assert pruning["epochs"] == 10
     assert paper.refine.batch == paper.original.batch
     assert paper.refine.weight_decay == paper.original.weight_decay == 1e-4
+    assert (paper.original.reduction, paper.refine.reduction) == ("mean", "sum")
 
     final = load_protocol(folder / "paper-final.toml")
     shared = final.methods["crayon-attention"]
     assert FINAL[dataset] == (
-        *(final.refine.epochs, final.refine.lr, final.refine.lr_decay, final.refine.milestones),
+        *(final.refine.epochs, final.refine.lr),
         *(shared["alpha"], shared["beta"], shared["normalise"]),
     )
     assert shared["share"]
     assert final.original == paper.original
+    assert final.refine.reduction == "sum"
 
 
 @pytest.mark.parametrize("dataset", PAPER)

@@ -35,12 +35,12 @@ def networks(seed: int, dtype: torch.dtype, dead: int = 0) -> tuple[ConvNet, Con
     return pair[0], pair[1]
 
 
-def job_of(original: ConvNet, model: ConvNet, n: int, oracle=None, parameters=None) -> Job:
+def job_of(original: ConvNet, model: ConvNet, n: int, oracle=None, parameters=None, recipe=RECIPE) -> Job:
     g = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (n, 3, 18, 22), generator=g, dtype=torch.uint8)
     return Job(
         model=model, original=original, images=images, labels=torch.randint(0, 3, (n,), generator=g), classes=3,
-        oracle=oracle, recipe=RECIPE, parameters=parameters, device="cpu", report=lambda text: None, base_seed=8,
+        oracle=oracle, recipe=recipe, parameters=parameters, device="cpu", report=lambda text: None, base_seed=8,
         on_epoch=lambda *a: None, share=lambda name, make: make(),
     )  # fmt: skip
 
@@ -48,22 +48,26 @@ def job_of(original: ConvNet, model: ConvNet, n: int, oracle=None, parameters=No
 def train_with_the_whole_body(job: Job, model: ConvNet) -> None:
     """Train the last layer with a forward pass of the frozen body in every step."""
     model.eval()
-    adam = torch.optim.Adam(model.head.parameters(), lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[job.recipe.optimizer]
+    optimizer = kind(model.head.parameters(), lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
     for epoch in range(1, RECIPE.epochs + 1):
-        adam.param_groups[0]["lr"] = RECIPE.lr * RECIPE.lr_decay ** (epoch - 1)
+        optimizer.param_groups[0]["lr"] = RECIPE.lr * RECIPE.lr_decay ** (epoch - 1)
         for index in torch.split(epoch_order(derive_seed(8, "order"), epoch, len(job.images)), RECIPE.batch):
-            adam.zero_grad()
-            nn.functional.cross_entropy(model(job.images[index]), job.labels[index]).backward()
-            adam.step()
+            optimizer.zero_grad()
+            logits = model(job.images[index])
+            nn.functional.cross_entropy(logits, job.labels[index], reduction=job.recipe.reduction).backward()
+            optimizer.step()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("number", [0, 20])
-def test_training_on_pooled_features_equals_training_with_the_whole_body(dtype, tolerance, number):
+@pytest.mark.parametrize("changes", [{}, {"reduction": "sum"}, {"reduction": "sum", "optimizer": "sgd"}], ids=str)
+def test_training_on_pooled_features_equals_training_with_the_whole_body(dtype, tolerance, number, changes):
     original, model = networks(1, dtype)
     before, _ = networks(1, dtype)
     reference, _ = networks(1, dtype)
-    job = job_of(original, model, n=10)  # three steps an epoch, the last of two images
+    recipe = RECIPE.model_copy(update=changes)
+    job = job_of(original, model, n=10, recipe=recipe)  # three steps an epoch, the last of two images
     pruned = torch.zeros(K, dtype=torch.bool)
     pruned[torch.randperm(K, generator=torch.Generator().manual_seed(2))[:number]] = True
     model.prune(pruned)

@@ -1,12 +1,18 @@
 """The training loop: the last step of an epoch."""
 
+import numpy as np
 import pytest
 import torch
 
+from crayon_bench.errors import TrainingError
+from crayon_bench.feedback import Verdict
+from crayon_bench.method import Job
 from crayon_bench.networks.convnets import ConvNet, Head
 from crayon_bench.networks.mlp import MLP
 from crayon_bench.networks.specification import CNNSpec, MLPSpec, Recipe
 from crayon_bench.networks.training import epoch_order, fit
+from crayon_bench.plugins.registry import Kind, Registry
+from penalties import Answers, evidence
 
 SIZE = 4
 """Pixels of a side: the small CNN's grid is 1×1, so that batch normalisation has no statistics of one image."""
@@ -42,6 +48,63 @@ def test_what_a_step_gives_to_a_penalty_is_of_its_examples_and_may_be_kept():
         assert torch.equal(weight[index], given)
         assert torch.equal(labels[index], of_step)
         assert logits.shape == (len(index), 3)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.19])
+def test_running_statistics_move_by_the_recipes_momentum_and_two_forwards_at_a_tenth_are_one_at_19_hundredths(momentum):
+    images, model, twin = images_of(8), cnn().double(), cnn().double()
+    moved = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    moved[0].momentum = 0.05  # a network's own
+    recipe = Recipe(epochs=1, batch=8, lr=0.01, bn_momentum=momentum)
+    fit(model, images, torch.arange(8) % 2, recipe, order_seed=3)
+    twin.train()
+    expected = [m for m in twin.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    expected[0].momentum = 0.1 if momentum else 0.05
+    for _ in range(2 if momentum else 1):
+        twin.run(images)
+    for a, b in zip(moved, expected, strict=True):
+        assert torch.allclose(a.running_mean, b.running_mean, atol=1e-12)
+        assert torch.allclose(a.running_var, b.running_var, atol=1e-12)
+    assert [m.momentum for m in moved] == [0.05] + [0.1] * (len(moved) - 1)
+
+
+def test_a_training_that_fails_leaves_the_networks_own_momentum():
+    model = cnn()
+    with pytest.raises(TrainingError):
+        recipe = Recipe(epochs=1, batch=8, lr=0.01, bn_momentum=0.5)
+        fit(model, images_of(8), torch.arange(8) % 2, recipe, order_seed=3, penalty=lambda f, b: f.logits.sum(-1) / 0)
+    assert {m.momentum for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
+
+
+TRAIN = [name for name in Registry().names(Kind.METHOD) if Registry().load(Kind.METHOD, name).trains]
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_every_method_obeys_the_recipes_reduction_and_optimizer(name):
+    """To plain steps a sum over four examples is a mean at four times the rate; to Adam it would not be."""
+    method, n, shape = Registry().load(Kind.METHOD, name), 8, (18, 22)
+    masks, boxes, answered = evidence(2, n, shape)
+    images = torch.randint(0, 256, (n, 3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    verdicts = np.array([Verdict.YES, Verdict.NO] * (n // 2), np.int8)
+
+    def refined(**changes):
+        original, model = (ConvNet(CNNSpec(name="small-cnn", weights="none"), (3, *shape), 2, 0) for _ in range(2))
+        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        oracle = Answers(verdicts, masks, boxes, answered | True, np.array([Verdict.YES, Verdict.NO] * 32, np.int8))
+        oracle.tally_neurons = lambda patches: {"no": 32}
+        job = Job(
+            model=model, original=original.eval(), images=images, labels=torch.arange(n) % 2, classes=2, oracle=oracle,
+            recipe=Recipe(epochs=2, batch=4, **changes), parameters=method.Parameters(), device="cpu",
+            report=print, base_seed=0, on_epoch=lambda *a: None, share=lambda name, make: make(),
+        )  # fmt: skip
+        after = method().refine(job)
+        return torch.cat([p.detach().flatten() for p in after.parameters()]) - before
+
+    by_sum = refined(lr=1e-5, optimizer="sgd", reduction="sum")
+    by_mean = refined(lr=4e-5, optimizer="sgd", reduction="mean")
+    largest = float(by_sum.abs().max())
+    assert largest > 1e-6
+    assert torch.allclose(by_sum, by_mean, atol=1e-2 * largest)
 
 
 def images_of(n: int):

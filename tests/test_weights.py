@@ -267,9 +267,61 @@ def test_a_file_in_pytorchs_cache_is_used(plan, monkeypatch, tmp_path):
     assert plan(network="resnet18").code == 0
 
 
-def test_there_are_no_imagenet_weights_of_the_small_cnn(plan):
-    assert "there are none for the small CNN" in refused(plan())
-    assert "one of: imagenet" in refused(plan("--set", "model.weights=imagnet"))
+@pytest.mark.parametrize(
+    ("network", "weights", "title", "those"),
+    [
+        ("small-cnn", "imagenet", "the small CNN", "mobilenet_v2, resnet18, resnet50"),
+        ("small-cnn", "imagenet-v2", "the small CNN", "mobilenet_v2, resnet50"),
+        ("resnet18", "imagenet-v2", "ResNet-18", "mobilenet_v2, resnet50"),
+    ],
+)
+def test_where_there_are_no_imagenet_weights_the_error_says_of_which_networks_there_are(
+    plan, network, weights, title, those
+):
+    line = refused(plan("--set", f"model.weights={weights}", network=network))
+    assert f"model.weights = '{weights}': there are none for {title}" in line
+    assert f"these have some: {those};" in line
+
+
+def test_a_name_of_no_weights_is_told_those_that_there_are(plan):
+    assert "one of: imagenet, imagenet-v2" in refused(plan("--set", "model.weights=imagnet"))
+
+
+V2 = {"resnet50": "resnet50-11ad3fa6.pth", "mobilenet_v2": "mobilenet_v2-7ebf99e0.pth"}
+
+
+@pytest.mark.parametrize("network", V2)
+def test_the_second_imagenet_weights_are_another_file_with_the_same_ways_to_it(plan, monkeypatch, tmp_path, network):
+    def fail(*arguments, **keywords):
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    second = ["--set", "model.weights=imagenet-v2"]
+    dry = plan(*second, network=network)
+    assert dry.code == 0
+    told = f"{V2[network]}, the ImageNet weights (V2) of "
+    (line,) = [line for line in dry.out.splitlines() if line.startswith(told)]
+    assert f"fetches it from https://download.pytorch.org/models/{V2[network]}" in line
+    line = refused(plan(*second, network=network, dry=False))
+    assert "needs ImageNet weights (V2), and they could not be downloaded" in line
+    assert f"put {V2[network]} (from https://download.pytorch.org/models/{V2[network]})" in line
+
+
+def test_the_two_imagenet_weights_are_told_apart_in_a_runs_coordinates(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *a, **k: pytest.fail("downloaded"))
+    checkpoints = tmp_path / "torch" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for seed, file in enumerate(("mobilenet_v2-b0353104.pth", V2["mobilenet_v2"])):
+        torch.save(state("mobilenet_v2", seed), checkpoints / file)
+    found = [
+        find_weights(CNNSpec(name="mobilenet_v2", weights=name), CelebA, None) for name in ("imagenet", "imagenet-v2")
+    ]
+    assert [weights.path.name for weights in found] == ["mobilenet_v2-b0353104.pth", V2["mobilenet_v2"]]
+    assert [weights.coordinates["source"] for weights in found] == ["imagenet", "imagenet-v2"]
+    assert [weights.coordinates["scaling"] for weights in found] == ["imagenet", "imagenet"]
+    assert found[0].coordinates["sha256"] != found[1].coordinates["sha256"]
 
 
 @pytest.mark.parametrize("cut", [4, 7, 14])

@@ -50,7 +50,8 @@ class Job:
     images: uint8 (N, C, H, W), 0–255, this run's own copy; on :attr:`device` if they fit there, else on the CPU.
     labels: int64 (N,), on :attr:`device`.
     classes: number of classes. oracle: answers questions and counts them; examples are positions 0 … N−1 in *images*.
-    recipe: epochs, batch, lr … of this method. parameters: an instance of its ``Parameters``.
+    recipe: epochs, batch, lr … of this method, which :meth:`fit` and :meth:`fit_head` obey; a loop of your own must too
+    (``optimizer``, ``reduction``). parameters: an instance of its ``Parameters``.
     device: where the model is. report: ``report(text)`` writes a line to the run's log.
     warnings: what went wrong how often, such as ``{"dead maps": 3}``; it stands in the record and under tables.
     """
@@ -104,7 +105,8 @@ class Job:
     def fit_head(self, pooled: "Tensor") -> "Classifier":
         """Train the last layer of :attr:`model` alone, on pooled features of the training images, float32 (N, K).
 
-        Pruned channels count as zero. The body stays as it is. Only for convolutional networks.
+        By :attr:`recipe`, like :meth:`fit`. Pruned channels count as zero. The body stays as it is. Only for
+        convolutional networks.
         """
         from crayon_bench.networks.convnets import ConvNet, Head
         from crayon_bench.networks.training import fit

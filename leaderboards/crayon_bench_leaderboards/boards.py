@@ -72,7 +72,8 @@ class Reference(BaseModel):
     """Published numbers: data set → method → metric → percent.
 
     short: heads its columns where a board has several references. notes: data set → method → footnote, or metric →
-    footnote, of a published number that needs a word.
+    footnote, of a published number that needs a word. rows: method → footnote at its row, wherever it has a published
+    number.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +86,7 @@ class Reference(BaseModel):
     protocol: str
     values: dict[str, dict[str, dict[str, float]]]
     notes: dict[str, dict[str, str | dict[str, str]]] = {}
+    rows: dict[str, str] = {}
 
     def note(self, dataset: str, method: str, metric: str) -> str | None:
         """Return the footnote of a published number, if it has one."""

@@ -17,6 +17,9 @@ def annotate(table: Table, groups: list[list[Record]]) -> None:
     for section, records in zip(table.sections, groups, strict=True):
         for row in section.rows:
             row.notes += [_number(table, text) for text in _footnotes(row, f" on {section.title}" if several else "")]
+            for reference in table.references:
+                if row.method in reference.rows and any(reference.name in c.published for c in row.metrics.values()):
+                    row.notes.append(_number(table, reference.rows[row.method]))
             for metric, cell in row.metrics.items():
                 for reference in table.references:
                     note = reference.note(section.dataset, row.method, metric)

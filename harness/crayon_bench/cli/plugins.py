@@ -10,6 +10,8 @@ from crayon_bench.errors import UserError, did_you_mean
 from crayon_bench.screen import list_text, on_screen
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from crayon_bench.plugins.registry import Kind, Registry
 
 
@@ -121,6 +123,29 @@ def _check(kind: "Kind", plugin: Any, verbose: bool) -> bool:
     return not states["FAILED"]
 
 
+def _tell_sources(name: str, file: "Traversable") -> None:
+    """Say which keys of a protocol its source does not state, if the file says so."""
+    from crayon_bench.runs.protocol import load_protocol
+
+    try:
+        protocol = load_protocol(file)
+    except UserError as error:
+        click.echo(on_screen(f"  {name}: broken: {error}"))
+        return
+    if not protocol.sources:
+        return
+    click.echo(on_screen(f"  {name}: stated by {protocol.source}, but for"))
+    for words, keys in (("public code", protocol.sources["code"]), ("ours", protocol.sources["ours"])):
+        tables: dict[str, list[str]] = {}
+        for key in keys:
+            table, _, last = key.rpartition(".")
+            tables.setdefault(table, []).append(last)
+        told = tables.pop("", [])
+        for table, names in tables.items():
+            told.append(f"{table}.{names[0] if len(names) == 1 else '{' + ', '.join(names) + '}'}")
+        click.echo(on_screen(f"    {words}: {', '.join(told) or 'nothing'}"))
+
+
 def _describe(kind: str, plugin: Any) -> None:
     import inspect
 
@@ -137,6 +162,8 @@ def _describe(kind: str, plugin: Any) -> None:
         if (folder := plugin.protocols()) is not None:
             names = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml"))
             click.echo(on_screen(f"protocols: {', '.join(names)}"))
+            for name in names:
+                _tell_sources(name, folder / f"{name}.toml")
     if doc := inspect.getdoc(plugin):
         click.echo(on_screen(f"\n{doc}"))
     model = getattr(plugin, "Parameters", None)

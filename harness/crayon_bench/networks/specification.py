@@ -11,9 +11,9 @@ from crayon_bench.parameters import Parameters, validated
 
 
 class Recipe(Parameters):
-    """How a network is trained, by Adam on the loss of a batch."""
+    """How a network is trained, step by step on the loss of a batch."""
 
-    later: ClassVar[tuple[str, ...]] = ("reduction",)
+    later: ClassVar[tuple[str, ...]] = ("reduction", "optimizer", "bn_momentum")
 
     epochs: int = Field(ge=0, le=100_000, description="passes over the training set")
     batch: int = Field(
@@ -22,7 +22,7 @@ class Recipe(Parameters):
         description="examples per step; with batch normalisation, a last step of one example is joined to the one"
         " before it",
     )
-    lr: float = Field(gt=0, le=10, description="learning rate of Adam")
+    lr: float = Field(gt=0, le=10, description="learning rate of the optimizer")
     lr_decay: float = Field(default=1.0, gt=0, le=1, description="factor on lr after every epoch, or see milestones")
     milestones: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list,
@@ -30,12 +30,25 @@ class Recipe(Parameters):
         description="epochs after which lr_decay is applied; empty: after every one",
     )
     weight_decay: float = Field(
-        default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as Adam has it"
+        default=0.0, ge=0, le=1, description="L2 coefficient added to the gradient, as torch's Adam and SGD have it"
     )
     reduction: Literal["mean", "sum"] = Field(
         default="mean",
         description="the loss of a batch is the mean or the sum over its examples; to Adam the same, but that beside a"
         " mean the weight decay weighs as much more as there are examples",
+    )
+    optimizer: Literal["adam", "sgd"] = Field(
+        default="adam",
+        description="adam, or sgd: plain steps down the gradient, without momentum, to which a sum is as many times a"
+        " mean as there are examples",
+    )
+    bn_momentum: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="how much of its running statistics batch normalisation replaces by each batch's while it is"
+        " trained; unset: the network's own, which is 0.1 in torchvision's. Two forward passes of a batch at 0.1 do"
+        " what one does at 0.19",
     )
 
     def lr_at(self, epoch: int) -> float:
@@ -96,8 +109,9 @@ class CNNSpec(Parameters):
     name: Literal["small-cnn", "mobilenet_v2", "resnet18", "resnet50"] = Field(description="kind of network")
     weights: str = Field(
         default="imagenet",
-        description="initial weights of the body: imagenet (torchvision's), a name that the data set ships, file"
-        " (--weights FILE is required) or none (random initial weights); --weights FILE takes the place of all of them",
+        description="initial weights of the body: imagenet (torchvision's IMAGENET1K_V1), imagenet-v2 (its"
+        " IMAGENET1K_V2, for resnet50 and mobilenet_v2), a name that the data set ships, file (--weights FILE is"
+        " required) or none (random initial weights); --weights FILE takes the place of all of them",
     )
     scaling: Literal["auto", "unit", "symmetric", "imagenet"] = Field(
         default="auto", description="input scaling; auto is that with which the weights were trained"
@@ -158,6 +172,9 @@ _TITLES = {
     "resnet50": "ResNet-50",
 }
 
+
+CNN_NAMES = tuple(_TITLES)
+"""Of the convolutional networks."""
 
 ModelSpec = MLPSpec | CNNSpec
 """The network of a protocol."""

@@ -3,10 +3,14 @@
 A penalty is a function ``penalty(forward, batch)`` that returns one term per example, (B,), from the ONE forward pass
 of the step. The step's loss is the mean or the sum over the batch of cross-entropy plus penalty, as the recipe says:
 to Adam a constant factor, which it ignores but for its weight decay.
+
+Networks train in train mode: batch normalisation takes the statistics of the batch, for logits and map alike, and its
+running ones, with which the network is judged, move once a step, by ``bn_momentum``.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +27,11 @@ from crayon_bench.seeds import derive_seed
 for _method in (torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad):
     if (_wrapped := inspect.unwrap(_method)) is not _method:
         vars(_wrapped).setdefault("__dynamo_disable", _wrapped)
-_adam_step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+_OPTIMIZERS: dict[str, type[torch.optim.Adam] | type[torch.optim.SGD]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+_STEPS = {name: torch.no_grad()(inspect.unwrap(kind.step)) for name, kind in _OPTIMIZERS.items()}
 
 
 @dataclass(frozen=True)
@@ -65,45 +73,61 @@ def fit(
     """
     feedback = feedback or {}
     n, device, rows = len(images), labels.device, Rows(images)
-    optimizer = torch.optim.Adam(
+    optimizer = _OPTIMIZERS[recipe.optimizer](
         parameters if parameters is not None else model.parameters(),
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    joined = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    step = _STEPS[recipe.optimizer]
+    normalisations = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    joined = bool(normalisations)
     best: tuple[float, dict[str, Tensor]] | None = None
-    for epoch in range(1, recipe.epochs + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr_at(epoch)
-        model.train()
-        order = epoch_order(order_seed, epoch, n).to(device)
-        total = torch.zeros((), device=device)
-        for index in _steps(order, recipe.batch, joined):
-            forward = model.run(rows[index.to(images.device)].to(device))
-            batch = Batch(labels[index], index, feedback)
-            loss = cross_entropy(forward.logits, batch.labels)
-            if penalty is not None:
-                loss = loss + penalty(forward, batch)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss.sum() if recipe.reduction == "sum" else loss.mean())
-            _adam_step(optimizer)
-            total += loss.detach().sum()
-        mean = float(total) / n
-        if not torch.isfinite(total):
-            raise TrainingError(
-                f"the loss is {mean} after epoch {epoch} of {recipe.epochs}; try a smaller lr or weight"
-            )
-        if on_epoch is not None:
-            on_epoch(epoch, recipe.epochs, mean)
-        if select is not None:
-            model.eval()
-            score = select(model)
-            if best is None or score > best[0]:
-                best = score, {name: value.detach().clone() for name, value in model.state_dict().items()}
+    with _momentum(normalisations, recipe.bn_momentum):
+        for epoch in range(1, recipe.epochs + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr_at(epoch)
+            model.train()
+            order = epoch_order(order_seed, epoch, n).to(device)
+            total = torch.zeros((), device=device)
+            for index in _steps(order, recipe.batch, joined):
+                forward = model.run(rows[index.to(images.device)].to(device))
+                batch = Batch(labels[index], index, feedback)
+                loss = cross_entropy(forward.logits, batch.labels)
+                if penalty is not None:
+                    loss = loss + penalty(forward, batch)
+                optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(loss.sum() if recipe.reduction == "sum" else loss.mean())
+                step(optimizer)
+                total += loss.detach().sum()
+            mean = float(total) / n
+            if not torch.isfinite(total):
+                raise TrainingError(
+                    f"the loss is {mean} after epoch {epoch} of {recipe.epochs}; try a smaller lr or weight"
+                )
+            if on_epoch is not None:
+                on_epoch(epoch, recipe.epochs, mean)
+            if select is not None:
+                model.eval()
+                score = select(model)
+                if best is None or score > best[0]:
+                    best = score, {name: value.detach().clone() for name, value in model.state_dict().items()}
     if best is not None:
         model.load_state_dict(best[1])
     model.eval()
+
+
+@contextmanager
+def _momentum(normalisations: Sequence[nn.modules.batchnorm._BatchNorm], momentum: float | None) -> Iterator[None]:
+    """Give *normalisations* this momentum meanwhile; None leaves them their own."""
+    own = [module.momentum for module in normalisations]
+    for module in normalisations if momentum is not None else ():
+        module.momentum = momentum
+    try:
+        yield
+    finally:
+        for module, before in zip(normalisations, own, strict=True):
+            module.momentum = before
 
 
 def _steps(order: Tensor, batch: int, joined: bool) -> list[Tensor]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crayon_bench.errors import UserError
 from crayon_bench.networks.matching import matching_body, matching_head, plain_names
 from crayon_bench.networks.outputs import check_classes, shown, told_classes
-from crayon_bench.networks.specification import CNNSpec, ModelSpec, Scaling
+from crayon_bench.networks.specification import CNN_NAMES, CNNSpec, ModelSpec, Scaling
 from crayon_bench.networks.weights_file import classes_in, content_of, scaling_in, tensors_in
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from crayon_bench.dataset import Dataset
     from crayon_bench.networks.classifier import Classifier
+
+
+_PUBLISHED = {"imagenet": "IMAGENET1K_V1", "imagenet-v2": "IMAGENET1K_V2"}
+"""torchvision's names of its weights."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,18 @@ def find_weights(
     elif spec.weights in dataset.pretrained:
         shipped = dataset.pretrained[spec.weights]
         path, source, sha256 = Path(str(shipped.file)), f"{dataset.name}:{spec.weights}", shipped.sha256
-    elif spec.weights == "imagenet":
-        path, url = _imagenet(spec)
-        source, sha256 = "imagenet", None
+    elif spec.weights in _PUBLISHED:
+        path, url = _published(spec)
+        source, sha256 = spec.weights, None
         if not path.is_file() and not fetch:
             scaling = Scaling.IMAGENET if spec.scaling == "auto" else Scaling(spec.scaling)
             how = f"a run fetches it from {url} into {path.parent}; or put it there, or add --weights FILE"
-            text = f"{path.name}, the ImageNet weights of {spec.title}, is not here: {how}"
+            text = f"{path.name}, the {_words(spec)} of {spec.title}, is not here: {how}"
             return Weights({"source": source, "sha256": None, "scaling": scaling.value}, None, missing=text)
         if not path.is_file():
             _download(spec, path, url)
     else:
-        known = ", ".join(["imagenet", *dataset.pretrained, "none"])
+        known = ", ".join([*_PUBLISHED, *dataset.pretrained, "none"])
         raise UserError(f"model.weights = '{spec.weights}': there are no such weights", f"one of: {known}")
     content = content_of(path)
     found = hashlib.sha256(content).hexdigest()
@@ -89,7 +93,7 @@ def find_weights(
     tensors, which = tensors_in(path, content)
     tensors = plain_names(spec, path, tensors)
     matching_body(spec, path, tensors)  # before its scaling is asked for: it may be no weights at all
-    own = scaling_in(path, content) if source != "imagenet" else Scaling.IMAGENET
+    own = scaling_in(path, content) if source not in _PUBLISHED else Scaling.IMAGENET
     known_scaling = own if spec.scaling == "auto" else Scaling(spec.scaling)
     if known_scaling is None:
         raise UserError(
@@ -181,15 +185,24 @@ def load_into(
         state["head.bias"].copy_(head[1][rows])
 
 
-def _imagenet(spec: CNNSpec) -> tuple[Path, str]:
+def _published(spec: CNNSpec) -> tuple[Path, str]:
     """Return where torchvision's file of ImageNet weights lies in PyTorch's cache, or would, and its address."""
     import torch
     from torchvision.models import get_model_weights
 
-    if spec.name == "small-cnn":
-        raise UserError("model.weights = 'imagenet': there are none for the small CNN", "choose another network")
-    url: str = get_model_weights(spec.name)["IMAGENET1K_V1"].value.url
+    wanted = _PUBLISHED[spec.weights]
+    networks = [name for name in CNN_NAMES if name != "small-cnn" and wanted in get_model_weights(name).__members__]
+    if spec.name not in networks:
+        raise UserError(
+            f"model.weights = '{spec.weights}': there are none for {spec.title}",
+            f"these have some: {', '.join(networks)}; or choose other weights",
+        )
+    url: str = get_model_weights(spec.name)[wanted].value.url
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1], url
+
+
+def _words(spec: CNNSpec) -> str:
+    return "ImageNet weights" if spec.weights == "imagenet" else "ImageNet weights (V2)"
 
 
 def _download(spec: CNNSpec, path: Path, url: str) -> None:
@@ -202,7 +215,7 @@ def _download(spec: CNNSpec, path: Path, url: str) -> None:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except Exception as error:
         raise UserError(
-            f"{spec.title} needs ImageNet weights, and they could not be downloaded"
+            f"{spec.title} needs {_words(spec)}, and they could not be downloaded"
             f" ({' '.join(str(error).split())[:120]})",
             f"put {path.name} (from {url}) into {path.parent}, or --weights FILE",
         ) from None

@@ -33,6 +33,11 @@ _OWN = ("selection", "threads", "curve")
 """Keys of ``protocol.`` for ``--set``."""
 
 
+class _Sources(Parameters):
+    code: list[str] = Field(default_factory=list)
+    ours: list[str] = Field(default_factory=list)
+
+
 class _File(Parameters):
     schema_: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
@@ -49,6 +54,7 @@ class _File(Parameters):
     original: Recipe
     refine: Recipe
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    sources: _Sources | None = None
 
 
 CURVE = "the test accuracy of every epoch was kept (protocol.curve), for study: it chose nothing"
@@ -62,6 +68,8 @@ class Protocol:
     curve: whether the test accuracy of every epoch is kept, for study.
     note: what stands under every table made by it, about its oracle.
     oracle, methods: parameters by plugin name, validated against the plugin when it is used.
+    sources: "code" and "ours" → dotted keys, and tables for all their keys, whose values are from public code or
+    nobody's but ours; what else the file has, *source* states. Empty if the file does not say. No part of a run's key.
     overrides: what ``--set`` changed, dotted key → value.
     """
 
@@ -79,6 +87,7 @@ class Protocol:
     original: Recipe
     refine: Recipe
     methods: Mapping[str, Mapping[str, Any]]
+    sources: Mapping[str, list[str]] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -104,6 +113,7 @@ class Protocol:
                 f"{name}.{unknown[0]}: there is no such parameter", did_you_mean(unknown[0], [*mine, *recipe_keys])
             )
         recipe = validated(Recipe, {**self.refine.to_dict(), **changes}, name) if changes else self.refine
+        _check_recipe(self.model, recipe, name)
         return recipe, table
 
 
@@ -123,6 +133,7 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
     where = f"protocol {Path(str(path)).name}: "
     try:
         model_spec(validated(_File, raw, "").model)
+        _check_sources(raw)
     except UserError as error:
         raise UserError(where + error.message, error.hint) from None
     overrides = {}
@@ -137,6 +148,9 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         raise UserError(f"--set {section}{error.message}", error.hint) from None
     if file.selection not in list(Selection):
         raise UserError(f"{where}selection = '{file.selection}'", did_you_mean(file.selection, list(Selection)))
+    model = model_spec(file.model)
+    for section, recipe in (("original", file.original), ("refine", file.refine)):
+        _check_recipe(model, recipe, section)
     return Protocol(
         name=file.name,
         dataset=file.dataset,
@@ -148,12 +162,49 @@ def load_protocol(path: Any, sets: Iterable[tuple[str, str]] = (), *, oracle: st
         curve=file.curve,
         dataset_parameters=file.dataset_parameters,
         oracle=file.oracle,
-        model=model_spec(file.model),
+        model=model,
         original=file.original,
         refine=file.refine,
         methods=file.methods,
+        sources={} if file.sources is None else file.sources.to_dict(),
         overrides=overrides,
     )
+
+
+def _check_sources(raw: Mapping[str, Any]) -> None:
+    """Raise UserError if ``[sources]`` names what the file does not have, or something twice."""
+    if "sources" not in raw:
+        return
+    if not raw.get("source"):
+        raise UserError("sources: the keys that it does not name are stated by source, and there is none")
+    there = _paths({key: value for key, value in raw.items() if key not in _IDENTITY})
+    told: list[str] = []
+    for list_, keys in raw["sources"].items():
+        for key in keys:
+            if key not in there:
+                raise UserError(f"sources.{list_}: the file has no key '{key}'", did_you_mean(key, there))
+            if twice := [
+                other for other in told if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+            ]:
+                raise UserError(f"sources.{list_}: '{key}': {twice[0]} is named already")
+            told.append(key)
+
+
+_IDENTITY = ("schema", "name", "dataset", "summary", "source", "note", "sources")
+"""Keys of a file that say what it is, and change no result."""
+
+
+def _paths(table: Mapping[str, Any], above: str = "") -> list[str]:
+    """Return the dotted names of the keys of *table*, and of those of the tables in it."""
+    found = []
+    for key, value in table.items():
+        found += [above + key, *(_paths(value, f"{above}{key}.") if isinstance(value, dict) else [])]
+    return found
+
+
+def _check_recipe(model: ModelSpec, recipe: Recipe, where: str) -> None:
+    if recipe.bn_momentum is not None and not model.has_feature_maps:
+        raise UserError(f"{where}.bn_momentum: changes nothing: {model.title} has no batch normalisation")
 
 
 def default_protocol(dataset: type[Dataset], found: Found) -> str:

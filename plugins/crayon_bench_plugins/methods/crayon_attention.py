@@ -86,8 +86,8 @@ class CrayonAttention(Method):
     Departures: ℓ_extra is ours. "Yes" and "no" to a dead map, in which there is nothing to keep or to leave, count as
     "maybe"; with ``model.maps = "contrast"``, M and M′ are of the logits' difference in place of the label's logit.
     The paper does not say whether M′ belongs to the true or the predicted label (the authors' code: the true one), nor
-    whether the gradient flows through M′'s maximum (here it does). All three terms are means over the batch in place
-    of sums, the same to Adam but that weight decay weighs more.
+    whether the gradient flows through M′'s maximum (here it does). Eq. 4 is a sum over the batch: the recipe's
+    ``reduction`` says whether it is one here, or a mean.
     """
 
     name = "crayon-attention"

@@ -103,7 +103,7 @@ class GradIA(Method):
             else:
                 M_ = min_max_normalise(forward.signed(batch.labels), job.count_dead)
             distance = a * (M_ - T).abs().mean((-2, -1))
-            # The loop takes the mean over the batch: B/#{a > 0} makes that the mean over those with a > 0.
+            # The loop takes the mean over the batch or B times that: B/#{a > 0} makes it one over those with a > 0.
             scale = a.shape[-1] / (a > 0).sum(-1, keepdim=True).clamp_min(1)
             return (p - 1) * cross_entropy(forward.logits, batch.labels) + distance * scale
 

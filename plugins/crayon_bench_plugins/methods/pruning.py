@@ -28,11 +28,13 @@ class CrayonPruning(Method):
     is trained on. As the body does not change, its pooled features GAP(A) are computed once, in eval mode, and the
     layer is trained on an N × K matrix.
 
-    Departures: the paper does not give the patches' size; here it is the cells at most ``radius`` away from the
-    maximum, clipped to the image. Of images with equal maxima, as a ceiling like ReLU6's makes them, those with the
-    higher mean activation are shown, and of equal cells the middle one; how many is a warning. A neuron that is active
-    on no training image has no patches: it is not asked about, is pruned, and is counted as a warning. If no neuron is
-    judged relevant, nothing is pruned, with a warning.
+    Departures: the later CRAYON code trains the last layer with the body in train mode, so that features are normalised
+    by the batch and the running statistics drift; here the body is in eval mode and nothing of it moves. That code
+    keeps neurons without an answer, as this does. The paper does not give the patches' size; here it is the cells at
+    most ``radius`` away from the maximum, clipped to the image. Of images with equal maxima, as a ceiling like ReLU6's
+    makes them, those with the higher mean activation are shown, and of equal cells the middle one; how many is a
+    warning. A neuron that is active on no training image has no patches: it is not asked about, is pruned, and is
+    counted as a warning. If no neuron is judged relevant, nothing is pruned, with a warning.
     """
 
     name = "crayon-pruning"
@@ -94,7 +96,8 @@ class CrayonAttentionPruning(Method):
     The pruned channels are zero in the forward pass and in the map M′. Both kinds of feedback are about the original
     model, as it was before pruning.
 
-    Departures: the paper names the combination and does not define it; this is the later CRAYON code's order.
+    Departures: the paper names the combination and does not define it; this is the later CRAYON code's order. That code
+    masks both the forward pass and the map on Waterbirds, and the forward pass alone on CelebA; here both, everywhere.
     """
 
     name = "crayon-attention-pruning"

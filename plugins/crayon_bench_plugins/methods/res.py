@@ -91,7 +91,8 @@ class RES(Method):
             judged = Y != 0
             wrong = ((torch.tanh(q.steepness * (M_ - a)) - Y).abs() * judged).sum() / judged.sum().clamp_min(1)
             apart = (M_ - target).abs().mean((-2, -1)) * known  # nothing to align with where nothing was answered
-            # Terms of the batch as a whole: the same for each example, so that the loop's mean leaves them as they are.
+            # Terms of the batch as a whole: the same for each example, so that they weigh as much beside cross-entropy
+            # in the loop's mean as in its sum.
             whole = (wrong - q.eta).relu() + apart.sum() / known.sum().clamp_min(1)
             return (q.lambda_ * whole).expand(batch.labels.shape)
 

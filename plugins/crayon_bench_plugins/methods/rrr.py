@@ -38,9 +38,9 @@ class RRR(Method):
     With ``model.maps = "contrast"``, M′ is of the logits' difference in place of the label's logit.
 
     Departures: the form for convolutional networks is ours; it is not published for these data, and the input
-    gradient's costs a double backward (docs/performance.md). Weight decay is Adam's, not the paper's separate term;
-    means over the batch in place of sums, the same to Adam but that weight decay weighs more.
-    An image without an answer has A = 0.
+    gradient's costs a double backward (docs/performance.md). Weight decay is the optimiser's, not the paper's separate
+    term; the recipe's ``reduction`` says whether L is this sum over the batch, or a mean. An image without an answer
+    has A = 0.
     """
 
     name = "rrr"
