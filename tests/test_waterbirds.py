@@ -300,6 +300,63 @@ def test_masks_at_the_edges():
     assert bird_mask(np.full((3, 5), 255, np.uint8), 16).all()
 
 
+@pytest.mark.parametrize(("size", "resize"), [(24, 32), (16, 32), (32, 32), (17, 32)])
+def test_images_masks_and_boxes_are_of_the_square_in_the_middle(root, size, resize):
+    random = np.random.RandomState(size)
+    before = load(root)
+    for split in (before.train, before.test):
+        for name in split.ids[:3]:
+            # Whole multiples, of which Pillow's box filter takes exact means.
+            height, width = resize * random.randint(1, 5, 2)
+            picture = random.randint(0, 256, (height, width, 3)).astype(np.uint8)
+            Image.fromarray(picture).save(root / PICTURES.name / name, "PNG")
+            mask = np.zeros((height, width), np.uint8)
+            top, left = (random.random_sample(2) * (height, width) / 2).astype(int)
+            mask[top : top + 2 * height // 3, left : left + 2 * width // 3] = random.choice([90, 255])
+            Image.fromarray(mask).save((root / SEGMENTATIONS.name / name).with_suffix(".png"))
+    data = load(root, size=size, resize=resize)
+    start = round((resize - size) / 2)
+    part = (start, start, start + size, start + size)
+    for split, evidence in ((data.train, data.evidence), (data.test, data.test_evidence)):
+        found, boxes = evidence.relevant_masks(np.arange(3)), evidence.boxes(np.arange(3))
+        for i, name in enumerate(split.ids[:3]):
+            picture = Image.open(root / PICTURES.name / name).resize((resize, resize), Image.Resampling.BILINEAR)
+            assert (np.asarray(picture.crop(part)).transpose(2, 0, 1) == split.images[i]).all()
+            grey = np.asarray(Image.open((root / SEGMENTATIONS.name / name).with_suffix(".png")))
+            seen = Image.fromarray((grey > (127 if grey.max() == 255 else 45)).astype(np.float32))
+            mask = np.asarray(seen.resize((resize, resize), Image.Resampling.BOX).crop(part)) > 0.5
+            assert (found[i] == mask).all()
+            down, across = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            assert boxes[i].tolist() == [down[0], across[0], down[-1] + 1, across[-1] + 1]
+
+
+def test_a_bird_that_is_cut_off_altogether_is_told_and_claims_nothing(root):
+    name = load(root).train.ids[2]
+    file = root / "segmentations" / Path(name).with_suffix(".png")
+    corner = np.zeros(Image.open(file).size[::-1], np.uint8)
+    corner[:9, :9] = 255
+    Image.fromarray(corner).save(file)
+    assert not load(root).notes
+    data = load(root, size=32, resize=48)
+    assert [note for note in data.notes if note.startswith("1 of 64 masks of training images tell nothing")]
+    assert data.evidence.relevant_masks(np.array([2])).all()
+    assert data.evidence.boxes(np.array([2])).tolist() == [[0, 0, 32, 32]]
+
+
+def test_without_resize_images_keys_and_kept_arrays_are_what_they_were(root, cli):
+    assert "resize" not in WaterbirdsParameters().to_dict()
+    assert WaterbirdsParameters(resize=256).to_dict()["resize"] == 256
+    plain, same, cut = load(root), load(root, resize=48), load(root, resize=64)
+    assert plain.train.images.filename == same.train.images.filename != cut.train.images.filename
+    common = ("data", "show", "waterbirds", "--data-root", root, "--output", "birds.png", "--set", "dataset.size=64")
+    small = cli(*common, "--set", "dataset.resize=48")
+    assert (small.code, len(small.err.splitlines())) == (2, 1)
+    assert "resize = 48: not below size, 64" in small.err
+    drawn = cli("data", "show", "waterbirds", "--source", "standin", "--output", "a.png", "--set", "dataset.resize=64")
+    assert (drawn.code, len(drawn.err.splitlines())) == (2, 1)
+    assert "the stand-in's images are drawn at 56 pixels a side" in drawn.err
+
+
 def test_a_black_segmentation_claims_nothing(root, capsys):
     name = load(root).train.ids[2]
     file = root / "segmentations" / Path(name).with_suffix(".png")

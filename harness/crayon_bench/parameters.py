@@ -1,5 +1,9 @@
 """Parameters of plugins: declared once as a pydantic model, read from protocols and ``--set``, validated here."""
 
+import hashlib
+import os.path
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,11 +24,18 @@ class Parameters(BaseModel):
     later: ClassVar[tuple[str, ...]] = ()
     """Parameters that came when there were runs already: at their default they are left out of keys, which stay."""
 
+    files: ClassVar[tuple[str, ...]] = ()
+    """Of data sets: parameters that are the path of a file, or ``""``. Its content is hashed and recorded, not its
+    path, which a run is given beside the other values."""
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the values that count, under their public names, as they are hashed and recorded."""
+        """Return the values that count, under their public names, as they are hashed and recorded.
+
+        Raises UserError if one of :attr:`files` cannot be read.
+        """
         default = {name: type(self).model_fields[name].default for name in self.later}
         unused = self.unused()
-        values = self.model_dump(mode="json", by_alias=True)
+        values = self.model_dump(mode="json", by_alias=True) | {n: _content(p) for n, p in self.paths().items()}
         return {
             name: value
             for name, value in values.items()
@@ -34,6 +45,11 @@ class Parameters(BaseModel):
     def unused(self) -> dict[str, str]:
         """Return which parameters do not count beside the others, and why; to set one of them is a mistake."""
         return {}
+
+    def paths(self) -> dict[str, Path]:
+        """Return where those of :attr:`files` lie that are given, by name; absolute, ``~`` is the home."""
+        given = {name: getattr(self, name) for name in self.files}
+        return {name: Path(os.path.expanduser(path)).absolute() for name, path in given.items() if path}
 
     @classmethod
     def names(cls) -> list[str]:
@@ -50,6 +66,39 @@ def validated(model: type[P], values: dict[str, Any], where: str) -> P:
         return model.model_validate(values)
     except ValidationError as error:
         raise UserError(_explain(model, error, where)) from None
+
+
+PP = TypeVar("PP", bound=Parameters)
+
+
+def restored(model: type[PP], values: Mapping[str, Any], paths: Mapping[str, str], where: str) -> PP:
+    """Return the parameters that :meth:`Parameters.to_dict` gave as *values*; *paths*: of :attr:`Parameters.files`.
+
+    Raises UserError if a file is not given, or is not what it was.
+    """
+    files = {name: value for name, value in values.items() if name in model.files and value}
+    for name, content in files.items():
+        if name not in paths:
+            raise UserError(f"{where}.{name}: it was a file with {content}, and it is not said where that is now")
+        if _content(Path(paths[name])) != content:
+            raise UserError(f"{where}.{name} = {paths[name]}: it is not the file with {content}: it was changed")
+    return model.model_validate({**values, **{name: paths[name] for name in files}})
+
+
+def check_used(own: Parameters, section: str, sets: Sequence[tuple[str, str]]) -> None:
+    """Raise UserError for a parameter that was set and does not count beside the others."""
+    unused = own.unused()
+    for key, value in sets:
+        where, _, name = key.partition(".")
+        if where == section and name in unused:
+            raise UserError(f"--set {key}={value}: changes nothing: {unused[name]}")
+
+
+def _content(path: Path) -> str:
+    try:
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:

@@ -97,9 +97,9 @@ def verify(name: str, data_root: Path | None, form: str, sets: tuple[str, ...], 
     checksum. Exit code 2 if one is.
     """
     located = _located(name, data_root, plugin_files)
-    values = _data_parameters(sets)
+    _data_parameters(sets)  # nothing is read for what is no parameter
     try:
-        lines, facts = _read_all(located, values) if located.dataset.takes_path else _compare_all(name, located)
+        lines, facts = _read_all(located, sets) if located.dataset.takes_path else _compare_all(name, located, sets)
     except _BrokenError as error:
         if form == "json":
             broken = [{"file": file, "problem": one.message, "hint": one.hint} for file, one in error.files]
@@ -125,9 +125,10 @@ class _BrokenError(UserError):
         self.files = files or [("", error)]
 
 
-def _compare_all(name: str, located: "Located") -> tuple[list[str], dict[str, Any]]:
+def _compare_all(name: str, located: "Located", sets: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
     from crayon_bench.data.files import inspect
     from crayon_bench.data.published import is_published_archive
+    from crayon_bench.dataset import Source
 
     dataset, root = located.dataset, located.root
     try:
@@ -138,6 +139,11 @@ def _compare_all(name: str, located: "Located") -> tuple[list[str], dict[str, An
     whole = all(is_published_archive(r.path, r.file) if r.file.tree else r.verified for r in reports)
     if not whole and (broken := _broken(located, {})):
         raise _BrokenError(broken[0][1], broken)
+    if sets:  # what they choose of the files must be there, and can be read with them
+        there = dataset.find(root, Source.REAL, strict=False)
+        notes = [*_with_parameters(dataset, there, sets).notes(there)]
+        lines, facts = found
+        return [*lines, *(f"    {note}" for note in notes if note not in there.notes)], facts
     return found
 
 
@@ -189,17 +195,17 @@ def _broken(
     return broken
 
 
-def _read_all(located: "Located", values: "Mapping[str, Any]") -> tuple[list[str], dict[str, Any]]:
+def _read_all(located: "Located", sets: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
     """Return what is said of a folder, as lines and as what goes into JSON. Raises _BrokenError."""
     from crayon_bench.dataset import Source
 
     try:
         found = located.dataset.find(located.root, Source.REAL, strict=False)
-        dataset = _with_parameters(located.dataset, found, values)
+        dataset = _with_parameters(located.dataset, found, sets)
         notes = [*dataset.notes(found)]
         data = dataset.load(found)
     except UserError as error:
-        raise _BrokenError(error, _broken(located, values, error)) from None
+        raise _BrokenError(error, _broken(located, _data_parameters(sets), error)) from None
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     there = {part: len(split) for part, split in splits.items() if split is not None}
     sizes = ", ".join(f"{number:,} {part}" for part, number in there.items())
@@ -349,7 +355,7 @@ def show(
     located = _located(name, data_root, plugin_files)
     found = located.dataset.find(located.root, Source(source), strict=located.strict)
     title = found.title or located.dataset.title
-    dataset = _with_parameters(located.dataset, found, _data_parameters(sets))
+    dataset = _with_parameters(located.dataset, found, sets)
     sheet = draw(title, found, dataset.load(found), per_class, evidence=evidence)
     try:
         write_file(output, sheet)
@@ -373,16 +379,19 @@ def _data_parameters(sets: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
-def _with_parameters(dataset: "type[Dataset]", found: "Found", values: "Mapping[str, Any]") -> "Dataset":
-    """Return the data set with the default protocol's parameters, changed by *values*."""
-    from crayon_bench.parameters import validated
-    from crayon_bench.runs.protocol import default_protocol, load_protocol
+def _with_parameters(dataset: "type[Dataset]", found: "Found", sets: tuple[str, ...]) -> "Dataset":
+    """Return the data set with the default protocol's parameters, changed by *sets*."""
+    from crayon_bench.parameters import check_used, validated
+    from crayon_bench.runs.protocol import default_protocol, load_protocol, parse_set
 
+    values = _data_parameters(sets)
     table: dict[str, Any] = {}
     folder = dataset.protocols()
     if folder is not None and (file := folder / f"{default_protocol(dataset, found)}.toml").is_file():
         table = dict(load_protocol(file).dataset_parameters)
-    return dataset(validated(dataset.Parameters, {**table, **values}, "dataset"))
+    parameters = validated(dataset.Parameters, {**table, **values}, "dataset")
+    check_used(parameters, "dataset", [parse_set(text) for text in sets])
+    return dataset(parameters)
 
 
 def _located(text: str, data_root: Path | None, plugin_files: tuple[Path, ...]) -> "Located":

@@ -18,6 +18,7 @@ from crayon_bench.runs.perform import perform
 from crayon_bench.store.records import Record, Status
 from crayon_bench.store.request import RunRequest
 from crayon_bench.store.store import Store
+from crayon_bench.texts import expanded
 
 _CLOSE = 1e-4
 """Confidences that differ by more are not those of the same model, whatever machine it is computed on."""
@@ -80,6 +81,8 @@ def _request(record: Record, registry: Registry, inputs: Inputs) -> RunRequest:
         path = find_weights(model_spec(c["model"]), located.dataset, None).path
     elif path is None and weights["source"] == "file":
         raise UserError(f"run {record.folder}: it began with weights from a file", "add --weights FILE")
+    # Where a file of the data set's parameters lay is known by what was set; restored() compares its content.
+    said = {name: record.overrides.get(f"dataset.{name}") for name in located.dataset.Parameters.files}
     return RunRequest(
         coordinates=c,
         key=record.key,
@@ -98,6 +101,7 @@ def _request(record: Record, registry: Registry, inputs: Inputs) -> RunRequest:
         weights=str(path.resolve()) if path else None,
         answers=str(inputs.answers.resolve()) if inputs.answers else None,
         keep=True,
+        files={name: str(expanded(Path(path)).absolute()) for name, path in said.items() if path},
     )
 
 

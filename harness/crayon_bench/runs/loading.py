@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crayon_bench.dataset import Dataset, LoadedData, Source, Split
 from crayon_bench.errors import UserError
 from crayon_bench.networks.training import predict
+from crayon_bench.parameters import restored
 from crayon_bench.plugins.registry import Kind, Registry
 from crayon_bench.runs.protocol import Selection
 from crayon_bench.store.request import RunRequest
@@ -34,7 +35,7 @@ def load_data(request: RunRequest, registry: Registry) -> LoadedData:
     found = dataset.find(Path(request.data_root), Source(wanted["source"]), strict=request.strict)
     if found.content != wanted["content"]:
         raise UserError(f"{found.where}: the data changed after the plan was made", "give the same command again")
-    data = dataset(dataset.Parameters.model_validate(wanted["parameters"])).load(found)
+    data = dataset(restored(dataset.Parameters, wanted["parameters"], request.files, "dataset")).load(found)
     _loaded = memo, data
     return data
 

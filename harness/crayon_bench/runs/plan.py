@@ -13,7 +13,7 @@ from crayon_bench.feedback import FeedbackKind, feedback_label
 from crayon_bench.method import Method, Setting
 from crayon_bench.networks.weights import Weights, find_weights
 from crayon_bench.oracle import FeedbackOracle
-from crayon_bench.parameters import Parameters, validated
+from crayon_bench.parameters import check_used, validated
 from crayon_bench.plugins.registry import Kind, Registry, guarded
 from crayon_bench.plugins.rows import PluginError
 from crayon_bench.runs.foreseen import oracle_table, questions_of, skip_of, unable_of
@@ -114,15 +114,6 @@ def _check_sections(sets: list[tuple[str, str]], methods: list[str], registry: R
         raise UserError(f"--set {key}={value}: there is no method or section '{section}'", hint)
 
 
-def _check_used(own: Parameters, section: str, sets: Sequence[tuple[str, str]]) -> None:
-    """Raise UserError for a parameter that was set and does not count beside the others."""
-    unused = own.unused()
-    for key, value in sets:
-        where, _, name = key.partition(".")
-        if where == section and name in unused:
-            raise UserError(f"--set {key}={value}: changes nothing: {unused[name]}")
-
-
 def _check_tables(protocol: Protocol, registry: Registry) -> None:
     """Raise UserError for a table of a protocol that belongs to no plugin: a misspelt name must not be passed over."""
     for table, kind in ((protocol.methods, Kind.METHOD), (protocol.oracle, Kind.ORACLE)):
@@ -151,7 +142,10 @@ def _plan_dataset(
 
 @dataclass(frozen=True)
 class _Ground:
-    """What all runs on one data set share. coordinates: of a run, without method and seed. unable: kind → reason."""
+    """What all runs on one data set share. coordinates: of a run, without method and seed. unable: kind → reason.
+
+    files: parameters of the data set that are files → where they lie.
+    """
 
     located: Located
     found: Found
@@ -162,6 +156,7 @@ class _Ground:
     weights: Weights
     coordinates: dict[str, Any]
     budgets: list[dict[str, Any] | None]
+    files: dict[str, str]
 
 
 class _Cell(NamedTuple):
@@ -192,8 +187,9 @@ def _ground(
     protocol = choose_protocol(options.protocol, dataset, found, sets, oracle=options.oracle)
     _check_tables(protocol, registry)
     data_parameters = validated(dataset.Parameters, dict(protocol.dataset_parameters), "dataset")
+    check_used(data_parameters, "dataset", sets)
     own = validated(oracle.Parameters, oracle_table(oracle, protocol), "oracle")
-    _check_used(own, "oracle", sets)
+    check_used(own, "oracle", sets)
     oracle_coordinates = {
         **identity_of(registry, Kind.ORACLE, oracle),
         "parameters": own.to_dict(),
@@ -231,7 +227,8 @@ def _ground(
         "selection": protocol.selection.value,
     }
     budgets = [budget_coordinates(budget, options.strategy, registry) for budget in dict.fromkeys(options.budgets)]
-    return _Ground(located, found, notes, protocol, oracle, unable, weights, coordinates, budgets)
+    files = {name: str(path) for name, path in data_parameters.paths().items()}
+    return _Ground(located, found, notes, protocol, oracle, unable, weights, coordinates, budgets, files)
 
 
 def _answers_coordinates(options: Options, oracle: type[FeedbackOracle]) -> dict[str, Any]:
@@ -258,7 +255,7 @@ def _cells(
     dataset, protocol = ground.located.dataset, ground.protocol
     recipe, table = protocol.for_method(method.name, method.Parameters, trains=method.trains)
     own = validated(method.Parameters, table, method.name)
-    _check_used(own, method.name, sets)
+    check_used(own, method.name, sets)
     parameters = own.to_dict()
     asks = _try(plan, guarded, method, questions_of, method, own)
     if asks is None:
@@ -316,6 +313,7 @@ def _request(ground: _Ground, cell: _Cell, seed: int, options: Options, registry
         skip=cell.skip,
         keep=options.keep_models,
         missing=weights.missing,
+        files=ground.files,
     )
 
 

@@ -1,7 +1,7 @@
 """A run that is wished for, as plain data: what executors carry and hooks are told of."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from crayon_bench.store.records import Coordinates
@@ -33,6 +33,8 @@ class RunRequest(Coordinates):
     """File of the initial weights."""
     answers: str | None = None
     """Folder of recorded answers."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Parameters of the data set that are files → where they lie."""
     skip: str | None = None
     tries: int = 0
     """How often a worker died with it."""

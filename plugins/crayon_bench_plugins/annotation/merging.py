@@ -1,7 +1,5 @@
 """Folders of answers put together."""
 
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ from typing import Any
 from crayon_bench import UserError
 from crayon_bench.store.atomic import write_file
 from crayon_bench_plugins.annotation.answers.events import Event, to_line
-from crayon_bench_plugins.annotation.answers.folder import Answers
+from crayon_bench_plugins.annotation.answers.folder import Answers, check_new, new_folder
 from crayon_bench_plugins.annotation.answers.history import History, replay
 from crayon_bench_plugins.annotation.answers.manifest import Manifest
 from crayon_bench_plugins.annotation.answers.tasks import Task, is_word
@@ -35,25 +33,15 @@ def merge(folders: Sequence[Path], output: Path) -> Merged:
     different things, if something is broken, or if there is something at *output*.
     """
     parts = [Answers.open(path) for path in folders]
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"--output {output}: there is something already", "name a folder that does not exist")
+    check_new(output, "--output")
     for part in parts:
         if output.resolve().is_relative_to(part.path.resolve()):
             raise UserError(f"--output {output}: it lies in {part.path}, which is merged", "choose a folder elsewhere")
     manifests = {task: _same(task, parts) for task in Task if any(task in part.tasks() for part in parts)}
-    temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.tmp")
     found = Merged()
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder(output, "--output") as temporary:
         for task, manifest in manifests.items():
             _merge_task([part for part in parts if task in part.tasks()], manifest, Answers(temporary), found)
-        if output.exists():
-            output.rmdir()
-        temporary.rename(output)
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return found
 
 

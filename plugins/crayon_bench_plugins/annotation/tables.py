@@ -29,7 +29,7 @@ def rows_of(answers: Answers) -> tuple[list[tuple[str, ...]], list[str]]:
                 if (event := history.current.get(example)) is None or event.answer is None:
                     continue
                 cell = to_cell(task, history.annotator, event.answer)
-                times = (str(event.shown_at), event.answered_at)
+                times = (event.shown_at or "", event.answered_at)
                 rows.append((example, task.value, history.annotator, cell, *times, event.via))
     return rows, remarks
 
@@ -60,7 +60,7 @@ def to_parquet(rows: list[tuple[str, ...]]) -> bytes:
     columns = {}
     for name, values in zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True):
         if name.endswith("_at"):
-            columns[name] = pa.array([datetime.fromisoformat(value) for value in values], moment)
+            columns[name] = pa.array([datetime.fromisoformat(value) if value else None for value in values], moment)
         else:
             columns[name] = pa.array([value.encode("utf-8", "backslashreplace").decode() for value in values])
     sink = io.BytesIO()

@@ -40,9 +40,12 @@ def number_of(text: str) -> int | None:
 def via_of(body: dict[str, Any]) -> Via:
     """Return how an answer was entered. Raises RefusedError."""
     try:
-        return Via(str(body.get("via")))
+        via = Via(str(body.get("via")))
     except ValueError:
-        raise RefusedError(400, "'via' must be key, pointer or touch") from None
+        via = Via.IMPORT
+    if via is Via.IMPORT:
+        raise RefusedError(400, "'via' must be key, pointer or touch")
+    return via
 
 
 async def form_of(request: Request) -> dict[str, str]:

@@ -96,7 +96,8 @@ class HumanOracle(FeedbackOracle):
             sums.update(f"{task} {recorded.manifest.digest}\n".encode())
             for example in sorted(recorded.votes):
                 given = sorted(
-                    [json.dumps(vote.answer), round(1000 * vote.event.seconds)] for vote in recorded.votes[example]
+                    [json.dumps(vote.answer), round(1000 * vote.event.seconds) if vote.event.timed else -1]
+                    for vote in recorded.votes[example]
                 )
                 sums.update(json.dumps([example, given]).encode() + b"\n")
         return sums.hexdigest()
@@ -264,6 +265,8 @@ class HumanOracle(FeedbackOracle):
             self.warn(f"{task} that people drew when the data set was read otherwise ({told})")
 
     def _pay(self, kind: FeedbackKind, name: str, votes: Sequence[Vote]) -> None:
+        if not self._of(TASKS[kind]).timed:
+            return
         # Once for each question: that the same mask tells what matters and what does not took nobody more time.
         # Its time is then known, and none: without an entry it would count as unknown, and so would the whole run's.
         self.seconds.setdefault(kind, 0.0)

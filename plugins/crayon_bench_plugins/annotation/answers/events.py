@@ -26,6 +26,8 @@ class Via(StrEnum):
     KEY = "key"
     POINTER = "pointer"
     TOUCH = "touch"
+    IMPORT = "import"
+    """Taken over from others: when it was shown is not known, and answered_at is when it was taken over."""
 
 
 _VIAS = tuple(via.value for via in Via)
@@ -35,7 +37,7 @@ class Event(NamedTuple):
     """One line: an answer, or (``undoes`` is a number) an undo of the answer with that number.
 
     n: running number in the file, from 1. example: the question's id. answer: None for an undo. shown_at, answered_at:
-    as :func:`to_text` gives them; an undo has no shown_at.
+    as :func:`to_text` gives them; an undo has no shown_at, nor has what was imported.
     """
 
     n: int
@@ -47,8 +49,13 @@ class Event(NamedTuple):
     undoes: int | None = None
 
     @property
+    def timed(self) -> bool:
+        """Whether it is known how long the answer took."""
+        return self.shown_at is not None
+
+    @property
     def seconds(self) -> float:
-        """How long it took, 0 to :data:`PAUSE` or, for a box or a mask, :data:`PAUSE_OF_DRAWINGS`."""
+        """How long it took, 0 to :data:`PAUSE` or, for a box or a mask, :data:`PAUSE_OF_DRAWINGS`; 0 if not known."""
         if self.shown_at is None:
             return 0.0
         taken = datetime.fromisoformat(self.answered_at) - datetime.fromisoformat(self.shown_at)
@@ -98,7 +105,10 @@ def from_line(text: str, n: int, manifest: Manifest, annotator: str) -> Event:
     at = _time(line["answered_at"], "answered_at")
     if line["op"] == "answer":
         answer = check_answer(manifest.task, line["answer"], manifest.image_size)
-        return Event(n, example, answer, _time(line["shown_at"], "shown_at"), at, via)
+        if via == Via.IMPORT and line["shown_at"] is not None:
+            raise ValueError("an imported answer has no 'shown_at'")
+        shown_at = None if via == Via.IMPORT else _time(line["shown_at"], "shown_at")
+        return Event(n, example, answer, shown_at, at, via)
     if line["op"] != "undo" or type(line["undoes"]) is not int:
         raise ValueError("'op' must be answer, or undo with the number that it 'undoes'")
     datetime.fromisoformat(at)

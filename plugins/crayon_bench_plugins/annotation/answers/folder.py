@@ -1,6 +1,10 @@
 """The folder of recorded answers: where everything is, reading it, and keeping questions and masks."""
 
 import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -164,6 +168,28 @@ def to_cell(task: Task, annotator: str, answer: Answer) -> str:
     if isinstance(answer, tuple):
         return " ".join(map(str, answer))
     return answer if is_word(answer) else f"{task}/files/{slug_of(annotator)}/{answer}.png"
+
+
+def check_new(output: Path, option: str) -> None:
+    """Raise UserError if there is something at *output*, which was given as *option*; an empty folder is nothing."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{option} {output}: there is something already", "name a folder that does not exist")
+
+
+@contextmanager
+def new_folder(output: Path, option: str = "--answers") -> Iterator[Path]:
+    """Give a folder to write to, which becomes *output* when all went well; else nothing stays. Raises UserError."""
+    temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if output.exists():
+            output.rmdir()
+        temporary.rename(output)
+    except OSError as error:
+        raise UserError(f"{option} {output}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def cannot_write(file: Path, error: OSError, what: str = "; the answer was not recorded") -> UserError:

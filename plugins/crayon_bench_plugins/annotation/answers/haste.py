@@ -68,7 +68,8 @@ def too_fast(events: Iterable[Event]) -> int:
 
 
 def _answered(events: Iterable[Event]) -> list[Event]:
-    return [event for event in events if event.answer not in (None, SKIP)]
+    # The order of what was imported, too, is not that in which it was answered.
+    return [event for event in events if event.answer not in (None, SKIP) and event.timed]
 
 
 def _longest(joined: Sequence[bool], *, beside: int = 1) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Everything that is recorded in a folder; read once, however many runs ask the same people."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ class Recorded:
     manifest: Manifest
     votes: dict[str, list[Vote]]
     torn: int
+
+    @cached_property
+    def timed(self) -> bool:
+        """Whether it is known of every answer how long it took."""
+        return all(vote.event.timed for votes in self.votes.values() for vote in votes)
 
 
 _last: tuple[Any, dict[Task, Recorded]] | None = None

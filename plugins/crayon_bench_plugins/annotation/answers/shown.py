@@ -26,6 +26,11 @@ def image_hash(content: str, example: str) -> str:
     return _short(b"image\n" + json.dumps([content, example]).encode())
 
 
+def unseen_hash(example: str) -> str:
+    """Return the hash of what somebody was shown about an *example* that is not here: no map has it."""
+    return _short(b"unseen\n" + json.dumps([example]).encode())
+
+
 def neuron_id(number: int) -> str:
     """Return the id of a question about a neuron."""
     return f"neuron-{number}"

@@ -19,6 +19,7 @@ from crayon_bench.data.trees.broken import broken_members
 from crayon_bench.data.trees.opening import open_tree
 from crayon_bench.data.trees.scans import digest_of
 from crayon_bench.data.trees.tree import Tree
+from crayon_bench_plugins.datasets.celeba.chosen import chosen
 from crayon_bench_plugins.datasets.celeba.draw import CelebAParameters, draw
 from crayon_bench_plugins.datasets.celeba.evidence import MouthEvidence
 from crayon_bench_plugins.datasets.celeba.listing import Listing, read_listing
@@ -37,6 +38,9 @@ class CelebA(Dataset):
     * to the test its first `test` images of partition 2. Where partition 2 has fewer (the official one has some 1,100
       that are blond and not smiling), the last ones of partition 1 fill up;
     * to validation its first `validation` images of partition 1, never one that the test took.
+
+    With `list`, a file of names and splits, these images are taken instead, in the order of the file; each must have
+    exactly one of the two attributes too, and every group training and test images.
 
     Images are resized so that the shorter side has `size` pixels (bilinear, antialiased; the longer side is rounded
     down) and not normalised. Evidence: the mouth is relevant, everything else is not. The mouth box is the same for
@@ -89,12 +93,30 @@ class CelebA(Dataset):
             return []
         return [f"the images are {width}×{height} pixels, the published ones {WIDTH}×{HEIGHT}"]
 
+    def notes(self, found: Found) -> tuple[str, ...]:
+        """Add which list the images are of. Raises UserError if it is wrong."""
+        for name, path in self.parameters.paths().items():
+            if found.source is Source.STANDIN:
+                self._refuse_list()
+            parts = chosen(path, read_listing(found.files))
+            train, test, validation = (f"{len(part):,}" for part in parts)
+            content = self.parameters.to_dict()[name]
+            note = f"images of a list ({content[:15]}…): {train} training, {test} test, {validation} validation"
+            return (*found.notes, note)
+        return found.notes
+
+    def _refuse_list(self) -> None:
+        if self.parameters.list:
+            what = f"dataset.list = {self.parameters.list}: the stand-in has none of these images"
+            raise UserError(what, "use real data: --data-root DIR")
+
     def load(self, found: Found) -> LoadedData:
-        """Draw the groups and decode the images that were drawn, once."""
+        """Draw the groups, or take those of a list, and decode the images that were drawn, once."""
         if found.source is Source.STANDIN:
             return self._standin()
         listing = read_listing(found.files)
-        parts = draw(listing, self.parameters, found.where)
+        path = self.parameters.paths().get("list")
+        parts = draw(listing, self.parameters, found.where) if path is None else chosen(path, listing)
         size = self.parameters.size
         tree = open_tree(found.files[IMAGES.name], *IMAGES.folders)
         height, width = resized(_size_of(tree, listing.names[0]), size)
@@ -162,6 +184,7 @@ class CelebA(Dataset):
         from crayon_bench_plugins.standins.faces.sample import SIZE
         from crayon_bench_plugins.standins.splits import standin_faces
 
+        self._refuse_list()
         if self.parameters.size != SIZE[1]:
             raise UserError(
                 f"dataset.size = {self.parameters.size}: the stand-in's faces are {SIZE[1]} pixels wide",

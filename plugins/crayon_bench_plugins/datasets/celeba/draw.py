@@ -19,7 +19,8 @@ _TRAIN, _VALIDATION, _TEST = 0, 1, 2
 class CelebAParameters(Parameters):
     """How many images of each group are drawn, and how large they are."""
 
-    later: ClassVar[tuple[str, ...]] = ("edition", "standin_plain")
+    later: ClassVar[tuple[str, ...]] = ("edition", "standin_plain", "list")
+    files: ClassVar[tuple[str, ...]] = ("list",)
 
     majority: int = Field(
         default=10_000,
@@ -56,6 +57,20 @@ class CelebAParameters(Parameters):
         le=1,
         description="stand-in alone, second edition: share of the frequent images, `majority`, that have no sticker",
     )
+
+    list: str = Field(
+        default="",
+        max_length=4096,
+        description="file of image names and splits: exactly these images, in this order, in place of the numbers"
+        " above; a CSV with the header path,split, or a name and a split on each line with white space between; a split"
+        " is train, val or test, or 0, 1 or 2",
+    )
+
+    def unused(self) -> dict[str, str]:
+        """With a list, no numbers count; and there is no stand-in."""
+        why = "dataset.list says which images there are"
+        numbers = ("majority", "minority", "test", "validation", "scale", "edition", "standin_plain")
+        return dict.fromkeys(numbers, why) if self.list else {}
 
     def of_standin(self) -> dict[str, tuple[int, ...]]:
         """Return, for each split, how many drawn images of each of the stand-in's groups are wanted.

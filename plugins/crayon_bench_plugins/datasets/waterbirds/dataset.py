@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from crayon_bench import (
     DataFile,
@@ -47,9 +47,16 @@ or ponds, so that "no" seldom comes to one of them by chance: shuffled answers w
 class WaterbirdsParameters(Parameters):
     """How the images are read."""
 
-    later: ClassVar[tuple[str, ...]] = ("edition",)
+    later: ClassVar[tuple[str, ...]] = ("edition", "resize")
 
     size: int = Field(default=224, ge=16, le=1024, description="width and height of the images, in pixels")
+    resize: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="pixels, at least size: images and segmentations are resized to resize × resize, and the square of"
+        " size × size in the middle is taken; 0: the same as size, nothing is cut off",
+    )
     labels: Literal["published", "corrected"] = Field(
         default="published",
         description='"corrected": Eastern Towhee, Western Meadowlark and Western Wood Pewee are landbirds, which the '
@@ -70,6 +77,19 @@ class WaterbirdsParameters(Parameters):
     )
     validation: bool = Field(default=True, description="whether the validation split is loaded")
 
+    @model_validator(mode="after")
+    def _resize_holds_size(self) -> Self:
+        if self.resize and self.resize < self.size:
+            raise ValueError(f"resize = {self.resize}: not below size, {self.size}, or 0")
+        return self
+
+    @property
+    def frame(self) -> tuple[int, slice]:
+        """What both sides are resized to, and the part of each that is taken; as torchvision's CenterCrop has it."""
+        side = self.resize or self.size
+        start = round((side - self.size) / 2)
+        return side, slice(start, start + self.size)
+
 
 class Waterbirds(Dataset):
     """Birds on land or water; label: landbird (0) or waterbird (1); groups: label × background.
@@ -77,12 +97,14 @@ class Waterbirds(Dataset):
     Reads the published folder or tar archive with its metadata.csv, and CUB's segmentations as a folder or archive; an
     archive is read in place. Or a set in the same layout that `crayon-bench data build waterbirds` made; it is named
     UNVERIFIED, as is every set whose groups have other sizes than the published ones. Images are resized to
-    `size`×`size` (bilinear, antialiased), whatever their aspect, and not normalised.
+    `size`×`size` (bilinear, antialiased), whatever their aspect, and not normalised; with `resize`, to
+    `resize`×`resize`, of which the `size`×`size` in the middle are taken.
 
     Evidence: the bird is relevant, the rest is not. A segmentation's grey says how many annotators saw bird there; more
     than 127 of 255, the majority, counts. A pixel of the resized mask is bird if more than half of its area is. A bird
-    too thin for that keeps the pixels with more than half of the largest mean grey. If a segmentation is all black,
-    nothing is known: the whole image counts as relevant, nothing as irrelevant, and the box is the whole image.
+    too thin for that keeps the pixels with more than half of the largest mean grey. Mask and box are of the part that
+    is taken. If a segmentation is all black, or `resize` cut the whole bird off, nothing is known: the whole image
+    counts as relevant, nothing as irrelevant, and the box is the whole image.
     """
 
     name = "waterbirds"
@@ -216,6 +238,12 @@ class Waterbirds(Dataset):
                 f"dataset.size = {self.parameters.size}: the stand-in's images have {SIZE[0]} pixels a side",
                 f"use the protocol quick, --set dataset.size={SIZE[0]}, or real data",
             )
+        if self.parameters.resize not in (0, SIZE[0]):
+            raise UserError(
+                f"dataset.resize = {self.parameters.resize}: the stand-in's images are drawn at {SIZE[0]} pixels a"
+                " side, and there is nothing to resize",
+                "use --set dataset.resize=0, or real data",
+            )
         rare, often = self.parameters.standin_minority, STANDIN_MAJORITY[self.parameters.edition]
         if self.parameters.edition == 1:
             draw, train = standin_birds, [often, rare, rare, often]
@@ -233,24 +261,34 @@ class Waterbirds(Dataset):
         size = self.parameters.size
         decode = partial(self._image, tree, {row.filename: row.line for row in rows})
         names = [row.filename for row in rows]
-        return self._decoded("images", tree, names, f"bilinear {size}", (3, size, size), decode)
+        return self._decoded("images", tree, names, f"bilinear {self._how}", (3, size, size), decode)
 
     def _masks(self, tree: Tree, rows: Sequence[Row]) -> NDArray[np.uint8]:
         size = self.parameters.size
         decode = partial(self._mask, tree, {row.mask: row.line for row in rows})
         names = [row.mask for row in rows]
-        return self._decoded("masks", tree, names, f"bird {size}", (1, size, size), decode)
+        return self._decoded("masks", tree, names, f"bird {self._how}", (1, size, size), decode)
+
+    @property
+    def _how(self) -> str:
+        """What decoded images are kept under."""
+        side, _ = self.parameters.frame
+        size = self.parameters.size
+        return f"{size}" if side == size else f"{side}, centre {size}"
 
     def _image(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
         name, content = item
         picture = open_picture(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})")
-        picture = picture.resize((self.parameters.size, self.parameters.size), Image.Resampling.BILINEAR)
-        return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+        side, part = self.parameters.frame
+        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(picture, dtype=np.uint8)[part, part].transpose(2, 0, 1)
 
     def _mask(self, tree: Tree, lines: Mapping[str, int], item: tuple[str, bytes]) -> NDArray[np.uint8]:
         name, content = item
         mask = open_mask(content, f"{tree.path}: {name} (metadata.csv, line {lines[name]})", shares=True)
-        return bird_mask(mask.levels, self.parameters.size)[None].astype(np.uint8)
+        side, part = self.parameters.frame
+        bird = bird_mask(mask.levels, side)[part, part]
+        return (bird if bird.any() else np.ones_like(bird))[None].astype(np.uint8)
 
     def _decoded(
         self,
