@@ -176,6 +176,7 @@ def test_a_body_that_is_too_large_is_refused(maps, length):
         ({"answer": "a" * 64}, 400),
         ({"answer": [0, 0, 1, 1]}, 400),
         ({"via": "mind"}, 400),
+        ({"via": "import"}, 400),
         ({"via": {}}, 400),
         ({"seconds": -1}, 400),
         ({"seconds": "1"}, 400),

@@ -1,5 +1,6 @@
 """``dataset.list``: exactly the images that a list names, in its order."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,9 @@ from crayon_bench.plugins.registry import Registry
 from crayon_bench.runs import loading
 from crayon_bench.runs.plan import Options, make_plan
 from crayon_bench.store.request import RunRequest
+from crayon_bench.store.store import Store
+from crayon_bench_plugins.annotation.answers.tasks import Task
+from crayon_bench_plugins.annotation.questions import gather
 from crayon_bench_plugins.datasets.celeba.published import ATTRIBUTES
 from test_celeba import KINDS, load, write_celeba
 
@@ -55,10 +59,14 @@ def as_columns(rows) -> str:
     return "\n".join(f"{name}  {('train', 'val', 'test').index(split)}" for name, split in rows) + "\n\n"
 
 
-@pytest.mark.parametrize("form", [as_csv, as_columns])
+def as_windows(rows) -> bytes:
+    return b"\xef\xbb\xbf" + as_csv(rows).replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize("form", [as_csv, as_columns, as_windows])
 def test_the_images_are_those_of_the_list_in_its_order(root, form):
     rows = entries(root)
-    Path("list.txt").write_text(form(rows))
+    write(form(rows))
     data = load(root, list="list.txt")
     kinds = {name: kind for kind, names in by_kind(root).items() for name in names}
     for split, word in ((data.train, "train"), (data.test, "test"), (data.validation, "val")):
@@ -67,8 +75,23 @@ def test_the_images_are_those_of_the_list_in_its_order(root, form):
         assert (split.labels == split.groups % 2).all()
         for name, pixels in zip(split.ids, split.images, strict=True):
             assert abs(int(np.median(pixels[0, :20])) - int(name[:6]) % 251) <= 2
-    Path("list.txt").write_text(form([row for row in rows if row[1] != "val"]))
+    write(form([row for row in rows if row[1] != "val"]))
     assert load(root, list="list.txt").validation is None
+
+
+def write(content: str | bytes) -> None:
+    Path("list.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def test_a_packed_list_is_read_and_what_is_asked_of_people_is_of_its_images(root):
+    Path("list.csv.gz").write_bytes(gzip.compress(as_csv(entries(root)).encode()))
+    options = Options(
+        datasets=["celeba"], methods=["original"], seeds=[0], protocol="quick", source=Source.REAL, data_root=root,
+        sets=("model.weights=none", "dataset.list=list.csv.gz"),
+    )  # fmt: skip
+    material = gather(Task.BOXES, options, Registry(), Store.create(Path("store")), lambda text: None)
+    assert list(material.ids) == [name for name, split in entries(root) if split == "train"]
+    assert material.dataset["parameters"]["list"].startswith("sha256:")
 
 
 def spoilt(text: str, line: int, new: str) -> str:

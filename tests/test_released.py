@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from crayon_bench.feedback import Verdict
+from crayon_bench_plugins.annotation import released
 from helpers import method
 from test_celeba import write_celeba
 from test_name_list import ONCE, as_columns, as_csv, entries
 from test_waterbirds import root as birds_root, rows as rows_of_birds, sources  # noqa: F401
 
+RELEASED = dict(released.RELEASED)
 NO, YES, MAYBE, NOBODY = 1, 0, 0.5, -1
 CODED = [NO, YES, YES, MAYBE, NOBODY, NO, NO, 1.0, 0.0, NO, YES, NOBODY]
 WORDS = ["no", "yes", "yes", "maybe", None, "no", "no", "no", "yes", "no", "yes", None]
@@ -156,6 +158,17 @@ def test_the_line_of_an_imported_answer_is_as_the_reference_says(cli, root):
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     told = cli("annotate", "export", "--answers", "answers", "--output", "out.csv")
     assert (told.code, "an imported answer has no 'shown_at'" in told.err) == (2, True)
+
+
+def test_other_numbers_than_the_authors_report_are_told(cli, root, monkeypatch):
+    for yes, doubt in ((4, False), (5, True)):
+        theirs = {"yes": yes, "maybe": 1, "no": 12 - 1 - yes}
+        Path("coded.json").write_text(json.dumps([0] * 4 + [0.5] + [1] * 7))
+        monkeypatch.setitem(released.RELEASED, "celeba", theirs)
+        told = taken(cli, root, answers=f"answers-{yes}")
+        assert told.code == 0, told.err
+        assert ("the authors report 5 yes, 1 maybe, 6 no" in told.err) == doubt
+    assert {name: sum(counts.values()) for name, counts in RELEASED.items()} == {"celeba": 20_200, "waterbirds": 4_795}
 
 
 def test_birds_are_coded_the_other_way_round(cli, birds_root):  # noqa: F811

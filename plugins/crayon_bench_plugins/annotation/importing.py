@@ -65,7 +65,7 @@ def import_answers(
     from crayon_bench.runs.protocol import choose_protocol, parse_set
     from crayon_bench_plugins.annotation.answers.folder import check_new
     from crayon_bench_plugins.annotation.answers.names import check_name
-    from crayon_bench_plugins.annotation.released import CODINGS, keep_released, read_released
+    from crayon_bench_plugins.annotation.released import CODINGS, differing, keep_released, read_released
 
     who = check_name(annotator)
     check_new(answers, "--answers")
@@ -92,6 +92,8 @@ def import_answers(
     counts = Counter(said.values())
     told = ", ".join(f"{counts[word]:,} {word}" for word in ("yes", "maybe", "no", "not annotated"))
     click.echo(on_screen(f"{answers}: {told} ({CODINGS[kind.name][1]})"))
+    if doubt := differing(kind.name, said):
+        click.echo(on_screen(f"Warning: {doubt}"), err=True)
     if missing:
         click.echo(on_screen(f"{missing:,} training images are not in {names}, and stay unasked"), err=True)
     click.echo(

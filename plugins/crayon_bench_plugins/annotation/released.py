@@ -51,6 +51,21 @@ CODINGS = {
 }  # fmt: skip
 """Data set → what a number says (None: it says nothing), and that in words. The two go in opposite directions."""
 
+RELEASED = {
+    "celeba": {YES: 5_207, MAYBE: 4_779, NO: 10_214},
+    "waterbirds": {YES: 3_414, MAYBE: 1_229, NO: 152},
+}
+"""How many of each there are in the authors' files, of 20,200 and 4,795."""
+
+
+def differing(dataset: str, said: Mapping[str, str]) -> str:
+    """Return in words how as many answers as the authors' are not the authors'; ``""`` for others, and if they are."""
+    counts = {word: sum(given == word for given in said.values()) for word in RELEASED[dataset]}
+    if len(said) != sum(RELEASED[dataset].values()) or counts == RELEASED[dataset]:
+        return ""
+    theirs = ", ".join(f"{number:,} {word}" for word, number in RELEASED[dataset].items())
+    return f"of as many images the authors report {theirs}: is it their file, and this data set's?"
+
 
 def read_released(dataset: str, path: Path, names: Path) -> dict[str, str]:
     """Return name → ``yes``, ``no``, ``maybe`` or ``not annotated``, in the order of the list *names*.
