@@ -82,6 +82,11 @@ def test_a_run_and_its_control_are_set_apart_by_the_control(cli, store):
     assert any(line.endswith("shuffled") for line in told.err.splitlines())
 
 
+def test_the_model_of_a_control_is_not_what_one_takes_home(cli, store):
+    assert cli("runs", "export", "celeba.rrr.s0", "--output", "true.safetensors").code == 0
+    assert "answers shuffled" not in Path("true.md").read_text() and "control" not in Path("true.md").read_text()
+
+
 def test_an_oracle_chooses_among_several(cli, store):
     told = cli("runs", "show", "celeba.crayon-attention", "--oracle", "noisy")
     assert told.code == 0 and "oracle     noisy" in told.out
@@ -93,7 +98,7 @@ def test_a_run_is_shown_for_people_and_as_json_for_machines(cli, store, monkeypa
     record = next(
         record
         for file in store.glob("crayon-runs/runs/*/record.json")
-        if (record := json.loads(file.read_text()))["coordinates"]["method"] == "crayon-attention"
+        if (record := json.loads(file.read_text()))["coordinates"]["method"]["name"] == "crayon-attention"
         and (record["coordinates"]["budget"] or {}).get("share") == 0.5
     )
     monkeypatch.setenv("COLUMNS", "80")

@@ -1,7 +1,6 @@
 """Parameters of plugins: declared once as a pydantic model, read from protocols and ``--set``, validated here."""
 
 import hashlib
-import os.path
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -49,7 +48,7 @@ class Parameters(BaseModel):
     def paths(self) -> dict[str, Path]:
         """Return where those of :attr:`files` lie that are given, by name; absolute, ``~`` is the home."""
         given = {name: getattr(self, name) for name in self.files}
-        return {name: Path(os.path.expanduser(path)).absolute() for name, path in given.items() if path}
+        return {name: Path(path).expanduser().absolute() for name, path in given.items() if path}
 
     @classmethod
     def names(cls) -> list[str]:

@@ -204,7 +204,7 @@ def export(
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: expected a file NAME.safetensors")
     kept = Store.open(store)
-    record = _one(kept, run, oracle)
+    record = _one(kept, run, oracle, controls=False)
     if record.status is not Status.OK:
         raise UserError(f"run {record.folder} {record.status.value}: {record.reason}", "it has no refined model")
     beside = output.with_suffix(".md")
@@ -293,12 +293,16 @@ def _results(record: "Record") -> dict[str, Any]:
     }
 
 
-def _one(store: "Store", name: str, oracle: str | None = None) -> "Record":
-    """Return the run that *name* begins, if it is one. Otherwise those that it may be are listed; raises UserError."""
+def _one(store: "Store", name: str, oracle: str | None = None, *, controls: bool = True) -> "Record":
+    """Return the run that *name* begins, if it is one. Otherwise those that it may be are listed; raises UserError.
+
+    controls: whether controls count among several; one whose key or folder alone begins so is meant in any case.
+    """
     found = [r for r in store.records() if name and (r.key.startswith(name) or r.folder.startswith(name))]
     asked = [r for r in found if oracle is None or r.oracle == oracle]
-    if len(asked) == 1:
-        return asked[0]
+    true = [r for r in asked if controls or r.coordinates.get("control") is None]
+    if len(asked) == 1 or len(true) == 1:
+        return (true or asked)[0]
     if not found:
         raise UserError(f"store {store.path}: there is no run '{name}'", "see crayon-bench runs list")
     if not asked:

@@ -54,9 +54,9 @@ class GradIA(Method):
     relevant pixels, averaged over the cells of the grid, blurred by a 3×3 Gaussian and divided by its maximum.
 
     Departures: the authors' code keeps the channel weights of Grad-CAM out of the gradient, here it flows through
-    them. "Maybe" and unanswered maps count as reasonable. ``weight`` is ours, and so is ``scaling = "max"``: with min-max
-    the map before ReLU is taken as it is, and evidence against the label is not held against it. With
-    ``model.maps = "contrast"``, maps are of the logits' difference in place of the label's logit.
+    them. "Maybe" and unanswered maps count as reasonable. ``weight`` is ours, and so is ``scaling = "max"``: M′ is the
+    map after ReLU by its maximum, as the other methods have it; before ReLU, evidence against the label counts for
+    nothing. With ``model.maps = "contrast"``, maps are of the logits' difference in place of the label's logit.
     """
 
     name = "gradia"

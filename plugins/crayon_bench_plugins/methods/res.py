@@ -53,8 +53,9 @@ class RES(Method):
 
     Departures: gradient flows through the channel weights of Grad-CAM. A cell is relevant if half of it is, or as much
     of it as of the image's most relevant cell; irrelevant if half of it is and it is not relevant: a small object would
-    otherwise have no cell. λ is ours (1 in the authors' code), ``scaling = "max"`` too. #FB counts both masks, two an image. With ``model.maps =
-    "contrast"``, M′ is of the logits' difference in place of the label's logit.
+    otherwise have no cell. λ is ours (1 in the authors' code), and so is ``scaling = "max"``: M′ is the map after ReLU
+    by its maximum. #FB counts both masks, two an image. With ``model.maps = "contrast"``, M′ is of the logits'
+    difference in place of the label's logit.
     """
 
     name = "res"
