@@ -77,3 +77,16 @@ def test_a_list_leaves_columns_out_in_order_and_says_so(monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     text = list_text(["a", "b", "c"], [["x" * 10, "y" * 10, "one two three"], ["猫猫猫", "y", "z"]], drop=["b", "a"])
     assert "Left out" not in text and not fits(text, 30)
+
+
+def test_what_a_plugin_says_of_itself_is_filled_anew_by_paragraphs(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    faces, res = (cli("plugins", "info", name).out for name in ("celeba", "res"))
+    assert max(map(len, (faces + res).splitlines())) <= 80
+    # A paragraph, an entry of a list with what it goes on with, and a formula, whose lines stay.
+    assert "part. No random draw is made. In the order of list_attr_celeba.txt, each group\ngives\n\n* to" in faces
+    assert "\n  fewer (the official one has some 1,100 that are blond and not smiling), the\n" in faces
+    assert "\n    a* = argmax_a " in res and "\n    L  = mean CE" in res
+    monkeypatch.delenv("COLUMNS")
+    for name, told in (("celeba", faces), ("res", res)):
+        assert cli("plugins", "info", name).out.split() == told.split()

@@ -62,6 +62,32 @@ def fit_lines(text: str, width: int | None) -> str:
     return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
 
 
+def fit_paragraphs(text: str, width: int | None) -> str:
+    """Return a docstring's *text* with its paragraphs filled anew; what is indented stays as its lines are.
+
+    A list's entry, which begins with ``* ``, goes to the next one; its lines are indented below the star.
+    """
+    if width is None:
+        return text
+    blocks: list[list[str]] = []
+    for line in text.splitlines():
+        literal = line.startswith("    ")
+        goes_on = bool(blocks and blocks[-1][-1].strip() and line.strip()) and not line.startswith("* ")
+        if goes_on and not literal and not blocks[-1][-1].startswith("    "):
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    filled = []
+    for block in blocks:
+        star = block[0].startswith("* ")
+        filled.append(
+            "\n".join(wrap(" ".join(map(str.strip, block)), width, "", "  " if star else ""))
+            if not block[0].startswith("    ")
+            else fit_lines(block[0], width)
+        )
+    return "\n".join(filled)
+
+
 def wrap(text: str, width: int, first: str = "", later: str = "") -> list[str]:
     """Return *text* in lines of at most *width*; a word is never broken."""
     return textwrap.wrap(

@@ -7,7 +7,7 @@ import click
 
 from crayon_bench.commands import UsersPath, plugin_option
 from crayon_bench.errors import UserError, did_you_mean
-from crayon_bench.screen import list_text, on_screen
+from crayon_bench.screen import fit_paragraphs, list_text, on_screen, screen_width
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -165,7 +165,7 @@ def _describe(kind: str, plugin: Any) -> None:
             for name in names:
                 _tell_sources(name, folder / f"{name}.toml")
     if doc := inspect.getdoc(plugin):
-        click.echo(on_screen(f"\n{doc}"))
+        click.echo("\n" + fit_paragraphs(doc, screen_width()))
     model = getattr(plugin, "Parameters", None)
     if model is not None and model.model_fields:
         click.echo("\nparameters:")
