@@ -278,6 +278,22 @@ def test_published_numbers_are_left_out_where_set_changed_what_all_rows_rest_on(
     assert any("left out" in remark for remark in board["remarks"])
 
 
+@pytest.mark.parametrize(("images", "stand"), [(2000, True), (1999, False)])
+def test_published_numbers_stand_beside_a_list_of_as_many_test_images(cli, images, stand):
+    groups = [GroupCount(name=name, right=1, total=images) for name in "abcd"]
+    for protocol in ("paper", "paper-final"):
+        made = table1("celeba", protocol=protocol, groups=groups, overrides={"dataset.list": "sha256:1"})
+        save(made, Path(protocol))
+        board = json.loads(cli("leaderboard", "--format", "json", "--store", protocol).out)
+        assert any(row["published_by"] for row in board["rows"]) == stand
+        assert any("as many test images, 8,000; whether" in remark for remark in board["remarks"]) == stand
+        assert any("left out" in remark for remark in board["remarks"]) != stand
+    more = {"dataset.list": "sha256:1", "dataset.size": 100}
+    save(table1("celeba", groups=groups, overrides=more), Path("more"))
+    board = json.loads(cli("leaderboard", "--format", "json", "--store", "more").out)
+    assert not any(row["published_by"] for row in board["rows"])
+
+
 def test_a_row_is_marked_as_changed_by_what_did_change_it(cli):
     """A method's own table in a protocol goes before [refine]: --set refine.epochs does not reach it."""
     changed = {"overrides": {"refine.epochs": 3}}

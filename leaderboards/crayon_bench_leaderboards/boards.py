@@ -73,7 +73,7 @@ class Reference(BaseModel):
 
     short: heads its columns where a board has several references. notes: data set → method → footnote, or metric →
     footnote, of a published number that needs a word. rows: method → footnote at its row, wherever it has a published
-    number.
+    number. images: data set → how many test images were published as a list.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,6 +87,7 @@ class Reference(BaseModel):
     values: dict[str, dict[str, dict[str, float]]]
     notes: dict[str, dict[str, str | dict[str, str]]] = {}
     rows: dict[str, str] = {}
+    images: dict[str, int] = {}
 
     def note(self, dataset: str, method: str, metric: str) -> str | None:
         """Return the footnote of a published number, if it has one."""

@@ -20,7 +20,7 @@ from crayon_bench_leaderboards.marks import mark
 from crayon_bench_leaderboards.price import Price
 from crayon_bench_leaderboards.remarks import annotate
 from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, WorstGroup, gained_metric
-from crayon_bench_leaderboards.variants import Variant, by_setting, shared_changes, variants_of
+from crayon_bench_leaderboards.variants import Variant, by_setting, is_another_experiment, variants_of
 
 
 def make_tables(
@@ -84,9 +84,11 @@ def _section(
     seeds = _seeds_of(records)
     left_out = sorted({record.seed for record in records} - set(seeds))
     records = [record for record in records if record.seed in seeds]
-    published = {reference.name: reference.values.get(first.dataset, {}) for reference in references}
-    if shared_changes(records):
-        published = {}  # another experiment, for every row
+    published = {
+        reference.name: reference.values.get(first.dataset, {})
+        for reference in references
+        if not is_another_experiment(records, reference.images.get(first.dataset))
+    }
     numbers = _Numbers(records)
     variants = variants_of(records)
     rows = []

@@ -7,7 +7,7 @@ from crayon_bench.store.records import NUMERICS, Record
 from crayon_bench_leaderboards.boards import Board, Reference
 from crayon_bench_leaderboards.price import Price, price_remarks
 from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, gained_metric, number_of_seeds
-from crayon_bench_leaderboards.variants import control_place, is_rows_own, shared_changes
+from crayon_bench_leaderboards.variants import control_place, is_another_experiment, is_rows_own, shared_changes
 
 
 def annotate(table: Table, groups: list[list[Record]]) -> None:
@@ -192,9 +192,15 @@ def _about_published(section: Section, records: list[Record], references: list[R
         by = "" if len(references) == 1 else f" ({reference.short})"
         place = reference.where.get(section.dataset, "")
         yield f"Published{by}: {reference.citation}{', ' if place else ''}{place}"
-        if shared_changes(records):
+        images = reference.images.get(section.dataset)
+        if is_another_experiment(records, images):
             yield f"Published numbers{by} are left out: they are for a protocol that nothing was changed of."
             continue
+        if shared_changes(records):
+            yield (
+                f"Published numbers{by} stand beside a list with as many test images, {images:,}; whether it is the"
+                " published list was not checked."
+            )
         if section.protocol != reference.protocol:
             yield f"Published numbers{by} are for protocol {reference.protocol}; no row here is of it."
         elif any(is_rows_own(key, record.method) for record in records for key in record.overrides):

@@ -120,6 +120,18 @@ def shared_changes(records: Iterable[Record]) -> dict[str, Any]:
     return {key: value for r in records for key, value in r.overrides.items() if not is_rows_own(key, r.method)}
 
 
+def is_another_experiment(records: Iterable[Record], images: int | None) -> bool:
+    """Return whether what ``--set`` changed for all rows parts them from a published experiment.
+
+    images: the published test images. A list of images (``dataset.list``) with as many is taken for the published one.
+    """
+    records = list(records)
+    changed = set(shared_changes(records))
+    if changed != {"dataset.list"}:
+        return bool(changed)
+    return {sum(group.total for group in record.groups) for record in records if record.groups} != {images}
+
+
 def is_rows_own(key: str, method: str) -> bool:
     """Return whether an override concerns one row; the others, such as ``original.epochs``, make another table."""
     section = key.partition(".")[0]
