@@ -137,13 +137,13 @@ def test_nothing_heavy_is_waited_for_by_the_front_door_the_help_or_the_list():
 
 def test_a_run_does_not_wait_for_what_it_does_not_use(tmp_path):
     """torch's compiler, torchvision (which imports it) and scikit-learn cost every worker process seconds before its first step."""
-    run = [
-        "run", "--dataset", "decoymnist,celeba", "--methods", "original", "--seeds", "1", *TINY,
-        "--executor", "serial", "--store", str(tmp_path / "store"),
-    ]  # fmt: skip
+    store = ["--executor", "serial", "--store", str(tmp_path / "store")]
+    run = ["run", "--methods", "original", "--seeds", "1", *TINY, *store]
+    few = [word for name in ("majority", "test", "validation") for word in ("--set", f"dataset.{name}=8")]
     code = (
         "import sys; from crayon_bench.cli import invoke\n"
-        f"assert invoke({run}) == 0\n"
+        f"assert invoke({[*run, '--dataset', 'decoymnist']}) == 0\n"
+        f"assert invoke({[*run, '--dataset', 'celeba', *few]}) == 0\n"
         "heavy = {'torch._dynamo', 'torchvision', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -633,6 +633,7 @@ def cell_of(accuracy: float, seeds: int, random: np.random.Generator, first: int
     return Cell({"dataset": named, "method": named, "protocol": named}, "X", {}, runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(("seeds", "least"), [(3, 0), (5, 18)])
 def test_false_alarms_are_rare_and_real_drops_are_seen(paired, seeds, least):

@@ -174,6 +174,7 @@ def test_every_public_name_is_on_one_page_of_the_reference_and_every_page_is_in_
     assert set(re.findall(r"'([\w/-]+\.md)'", str(nav))) == pages
 
 
+@pytest.mark.slow
 def test_the_documentation_is_built_without_a_warning_and_fetches_nothing(tmp_path):
     for package in ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python"):
         pytest.importorskip(package)

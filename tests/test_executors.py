@@ -113,6 +113,7 @@ def run_in_process(store: Path, name: str, *more: str) -> str:
     return err
 
 
+@slow
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_records_do_not_depend_on_the_executor(name, serial, tmp_path, capsys):
     """Bit for bit; also what is said, but for order and times."""
@@ -143,7 +144,7 @@ def test_records_do_not_depend_on_the_number_of_workers(workers, serial, tmp_pat
     assert plain(content(tmp_path / "store")) == plain(serial)
 
 
-@pytest.mark.slow
+@slow
 def test_runs_that_make_original_models_come_first_and_each_is_made_once(cli, tmp_path):
     """Workers that would all need the same model at once; one method alone, too, which waits for its own."""
     from crayon_bench.dataset import Source
@@ -262,7 +263,7 @@ Path("code").write_text(str(code))
 """
 
 
-@pytest.mark.slow
+@slow
 def test_a_script_without_a_guard_is_not_begun_again_by_the_workers():
     Path("script.py").write_text(f"OPTIONS = {TINY}\n{SCRIPT}")
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=300, check=False)
@@ -330,7 +331,7 @@ def test_workers_that_die_fail_their_runs_or_are_carried_out_again_and_the_rest_
     assert [name.split(".")[2] for name in again] == [f"s{last}"]
 
 
-@pytest.mark.slow
+@slow
 def test_a_worker_whose_run_failed_leaves_nothing_to_the_next(cli, tmp_path):
     """One worker: what a failed plugin did to its process is gone with the process."""
     file = tmp_path / "messy.py"

@@ -167,6 +167,7 @@ def test_the_shortcut_is_learned_and_mended(cli, balls, tmp_path):
     assert wga["energy"] > wga["original"] + 20
 
 
+@pytest.mark.slow
 def test_a_run_without_kept_weights_is_carried_out_again_for_its_export(cli, few, tmp_path, monkeypatch):
     store = tmp_path / "store"
     arguments = [
@@ -343,6 +344,7 @@ def test_a_whole_classifier_is_the_original_model(cli, few, tmp_path, said):
     assert set(expected) == {0, 1}
 
 
+@pytest.mark.slow
 def test_what_is_no_classifier_of_these_classes_is_initial_weights(cli, few, tmp_path):
     arguments = ["--dataset", f"folder:{few}", *RESNET[:-1], "--methods", "original", "--dry-run", "--weights"]
 

@@ -76,6 +76,7 @@ def answered(made):
         shutil.copytree(made / name, name)
 
 
+@pytest.mark.slow
 def test_answers_by_the_rule_give_what_the_rule_gives(cli, answered):
     """The same verdicts, metrics and predictions, for every kind of question, and what people took for it.
 

@@ -46,7 +46,8 @@ class Counts(Method):
 """
 
 
-@pytest.mark.parametrize("other", ["serial", pytest.param("processes", marks=slow)])
+@slow
+@pytest.mark.parametrize("other", ["serial", "processes"])
 def test_two_sweeps_on_one_store_share_the_runs(other, cli, tmp_path):
     """The second begins while the first has a run in hand; each takes from its end."""
     plugin, store, calls = tmp_path / "counts.py", tmp_path / "store", tmp_path / "calls"
@@ -170,6 +171,7 @@ def test_a_read_only_store_is_one_line(small_disk, cli):
 # damage
 
 
+@slow
 @pytest.mark.parametrize(
     "name", ["record.json", "predictions.parquet", "SHA256SUMS", "tensors.safetensors", "meta.json"]
 )
@@ -251,7 +253,7 @@ def test_a_plugin_that_changes_what_is_everybodys_is_named_in_its_record(what, c
     assert warnings["rrr"] == {}
 
 
-@pytest.mark.slow
+@slow
 def test_what_a_method_draws_does_not_depend_on_what_its_process_did_before(process, cli, tmp_path):
     """The first run of a process imports things that draw when they are imported."""
     file = tmp_path / "draws.py"

@@ -101,12 +101,21 @@ def test_answers_that_follow_the_size_of_the_mask_or_the_class_are_told():
     assert of((2, 0, 1, 0), (1, 0, 2, 0)).follow_class() is None
 
 
-def test_the_warnings_are_printed(cli, monkeypatch):
+@pytest.fixture
+def any_leak(monkeypatch):
+    """However little answers tell is told, of a few birds, which are of many sizes; faces are of one."""
     import crayon_bench.runs.leaks as module
+    import crayon_bench_plugins.datasets.waterbirds.dataset as birds
 
     monkeypatch.setattr(module, "NOTABLE", 0.0)
     monkeypatch.setattr(module, "UNLIKELY", 1.1)
-    birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1"]  # of many sizes; faces are of one
+    monkeypatch.setattr(birds, "STANDIN_MAJORITY", {2: 30})
+    for name in ("STANDIN_OPEN", "STANDIN_VALIDATION", "STANDIN_TEST"):
+        monkeypatch.setattr(birds, name, 20)
+
+
+def test_the_warnings_are_printed(cli, any_leak):
+    birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1"]
     told = cli("oracle", "stats", *birds, "--store", "store").out
     assert re.search(r"Warning: the answers follow the class \(Cramér's V 0\.\d\d\)", told)
     assert re.search(
@@ -114,11 +123,7 @@ def test_the_warnings_are_printed(cli, monkeypatch):
     )
 
 
-def test_a_run_repeats_the_warnings_under_its_table_but_not_for_its_control(cli, monkeypatch):
-    import crayon_bench.runs.leaks as module
-
-    monkeypatch.setattr(module, "NOTABLE", 0.0)
-    monkeypatch.setattr(module, "UNLIKELY", 1.1)
+def test_a_run_repeats_the_warnings_under_its_table_but_not_for_its_control(cli, any_leak):
     birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1", "--set", "refine.epochs=1"]
     run = ["run", *birds, "--methods", "crayon-attention,rrr", "--control", "shuffled", "--store", "store"]
     assert cli(*run).code == 0

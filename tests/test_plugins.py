@@ -383,6 +383,7 @@ def test_a_data_set_of_a_third_party_with_colour_images_and_only_boxes(cli, tmp_
     assert set(rows["energy"]["metrics"]) == {"sample_accuracy", "group_mean_accuracy", "worst_group_accuracy"}
 
 
+@pytest.mark.slow
 def test_requests_can_be_carried_out_in_another_process(cli):
     """What an executor is given suffices to carry runs out elsewhere, with the same result."""
     from concurrent.futures import ProcessPoolExecutor

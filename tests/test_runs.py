@@ -106,6 +106,7 @@ def originals(store: Path) -> dict[str, dict]:
     return {file.parent.name: load_file(file) for file in store.glob("artifacts/original-model.*/tensors.safetensors")}
 
 
+@pytest.mark.slow
 def test_nor_on_the_seeds_beside_it_their_order_or_what_is_in_the_store(cli):
     """All methods, original models and refined ones: one seed alone, turned about, and added to a store that holds some."""
     assert cli(*SWEEP, "--seeds", "4", *TINY, "--store", "four").code == 0
@@ -234,6 +235,7 @@ def test_killed_at_random_moments_and_continued_gives_the_same_numbers_bit_for_b
     assert numbers(broken) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_record_and_the_same_command_continues(tmp_path):
     store = tmp_path / "store"
     long = ["--methods", "original,train-more", "--set", "refine.epochs=60"]

@@ -115,6 +115,7 @@ def test_a_run_is_shown_for_people_and_as_json_for_machines(cli, store, monkeypa
     assert json.loads(cli("runs", "show", record["key"], "--format", "json").out) == record
 
 
+@pytest.mark.slow
 def test_the_command_that_repeats_a_run_is_about_the_same_run(cli, store):
     for file in store.glob("crayon-runs/runs/*/record.json"):
         record = json.loads(file.read_text())

@@ -60,6 +60,7 @@ def test_reports_of_the_gate_fit(cli, monkeypatch):
     assert json.loads(written)["cells"]
 
 
+@pytest.mark.slow
 def test_a_screen_without_the_signs_has_others(process, full, tmp_path):  # noqa: F811
     save(full, tmp_path / "s")
     command = ["leaderboard", "--store", tmp_path / "s"]

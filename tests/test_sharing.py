@@ -80,6 +80,7 @@ def slow(monkeypatch, what: str, seconds: float) -> None:
     monkeypatch.setattr(what, slower)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_time_of_what_is_shared_is_the_same_for_all_whoever_made_it(cli, run, tmp_path, monkeypatch, turned):
     slow(monkeypatch, "crayon_bench.networks.neurons.find_neurons", 1.0)

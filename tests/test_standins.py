@@ -96,6 +96,7 @@ def birds(**parameters):
     return wanted.load(Waterbirds.find(Path("nowhere"), Source.STANDIN, strict=True))
 
 
+@pytest.mark.slow
 def test_the_birds_of_the_second_edition_have_groups_by_place_and_few_labels_by_the_place():
     data = birds(standin_minority=3)
     assert data.class_names == ("landbird", "waterbird")
@@ -114,6 +115,7 @@ def test_the_birds_of_the_second_edition_have_groups_by_place_and_few_labels_by_
     assert np.array_equal(right.validation.images, data.validation.images)
 
 
+@pytest.mark.slow
 def test_the_birds_of_the_first_edition_can_be_had():
     data = birds(edition=1)
     assert data.group_names[0] == "landbird on land" and np.bincount(data.train.groups).tolist() == [600, 6, 6, 600]
@@ -124,34 +126,23 @@ def test_the_birds_of_the_first_edition_can_be_had():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
-def test_the_shortcut_is_there_and_feedback_repairs_it(cli, dataset):
-    """One seed of what the published tables show with five, and the same network on group-balanced data."""
+def test_the_shortcut_is_there_and_true_answers_repair_it(cli, dataset):
+    """One seed of what the published tables show with eight: CRAYON-Attention's gain comes from the answers about single
+    images, and the network on group-balanced data has no need of them. RRR is held to its baseline by the gate."""
     common = ["run", "--dataset", dataset, "--source", "standin", "--seeds", "1", "--quiet"]
-    assert cli(*common, "--methods", "original,train-more,energy,rrr", "--store", "biased").code == 0
+    assert cli(*common, "--methods", "original,train-more,energy", "--store", "biased").code == 0
+    assert cli(*common, "--methods", "crayon-attention", "--control", "shuffled", "--store", "biased").code == 0
     sets = [part for value in BALANCED[dataset] for part in ("--set", value)]
     assert cli(*common, "--methods", "original", "--store", "balanced", *sets).code == 0
-    board = json.loads(cli("leaderboard", "--store", "biased", "--format", "json").out)
-    balanced = json.loads(cli("leaderboard", "--store", "balanced", "--format", "json").out)
-    assert wga(board, "original") <= 45
-    assert wga(balanced, "original") >= wga(board, "original") + 25
-    assert wga(board, "energy") >= wga(board, "train-more") + 10
-    assert wga(board, "rrr") >= wga(board, "train-more") + 10
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
-def test_true_answers_repair_and_shuffled_ones_do_not(cli, dataset):
-    """One seed of the acceptance: what CRAYON-Attention gains comes from the answers about single images."""
-    common = ["run", "--dataset", dataset, "--source", "standin", "--seeds", "1", "--quiet", "--store", "store"]
-    assert cli(*common, "--methods", "train-more").code == 0
-    assert cli(*common, "--methods", "original,crayon-attention", "--control", "shuffled").code == 0
+    [balanced] = cb.load_results("balanced")
     score = {
-        (record.coordinates["method"]["name"], record.coordinates.get("control")): record.metrics[
-            "worst_group_accuracy"
-        ].value
-        for record in cb.load_results("store")
+        (record.method, record.control): record.metrics["worst_group_accuracy"].value
+        for record in cb.load_results("biased")
     }
-    assert score["original", None] <= 45 and score["train-more", None] < score["original", None] + 15
+    original, more = score["original", None], score["train-more", None]
+    assert original <= 45 and more < original + 15
+    assert balanced.metrics["worst_group_accuracy"].value >= original + 25
+    assert score["energy", None] >= more + 10
     assert score["crayon-attention", None] >= 60
     assert score["crayon-attention", None] >= score["crayon-attention", "shuffled"] + 30
 
@@ -169,6 +160,7 @@ def test_one_command_runs_all_data_sets_and_makes_both_tables(cli):
         assert done == {(dataset, method) for dataset in shown for method in ("original", "train-more")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "dataset"), [("faces", CelebA), ("birds", Waterbirds)])
 def test_the_shipped_weights_are_what_their_script_makes(kind, dataset):
     """Names, shapes and types; the values took minutes, and their last bits depend on the machine."""

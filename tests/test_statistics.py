@@ -54,6 +54,7 @@ def test_the_bootstrap_over_seeds_is_scipys_stretched():
     assert ours.stretch(10_000) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3, 5, 6])
 def test_few_seeds_do_not_make_intervals_too_narrow(n):
     random = np.random.default_rng(4)
@@ -172,6 +173,7 @@ def slow_difference(old, new, sizes, metric, paired, draws, random, level):
     return np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", list(ours.METRICS))
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_gates_bootstrap_is_the_slow_one(metric, paired):

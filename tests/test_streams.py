@@ -15,6 +15,8 @@ from conftest import TINY, serial
 from crayon_bench.store.store import Store
 from test_check import fill
 
+slow = pytest.mark.slow
+
 RUN = ["run", "--dataset", "decoymnist", "--methods", "original,train-more", "--seeds", "2", *TINY]
 
 
@@ -53,6 +55,7 @@ def test_a_full_output_is_one_line(store, command):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@slow
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
 def test_output_never_replaces_a_device(store):
     done = shell("CB leaderboard --output /dev/full")
@@ -68,6 +71,7 @@ def test_output_never_replaces_a_device(store):
     assert Path("target").read_text() == Path("got").read_text()
 
 
+@slow
 def test_a_table_that_could_not_be_shown_is_not_success(store):
     assert shell(f"CB {' '.join(serial(RUN))} > /dev/full").returncode != 0
 
@@ -85,6 +89,7 @@ def test_an_output_of_another_encoding(store, encoding):
     assert "Train More" in done.stdout
 
 
+@slow
 def test_a_reader_of_the_progress_that_goes_away_does_not_end_the_sweep():
     shell(f"CB {' '.join(serial(RUN))} 2>&1 | head -1")
     assert len(list(Path("crayon-runs/runs").glob("*/record.json"))) == 4
@@ -106,7 +111,7 @@ GONE_TOO = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [*GONE, *(pytest.param(one, marks=pytest.mark.slow) for one in GONE_TOO)])
+@pytest.mark.parametrize("command", [*GONE, *(pytest.param(one, marks=slow) for one in GONE_TOO)])
 def test_a_reader_that_goes_away_is_no_failure(store, command):
     code, said = piped(command, "head -0")
     assert code == 0, said
@@ -191,7 +196,7 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize("command", LONG)
+@pytest.mark.parametrize("command", [pytest.param(one, marks=slow) if one.startswith("run ") else one for one in LONG])
 def test_an_error_fits_a_terminal_between_words_and_is_one_line_elsewhere(command, process):
     line = process(*command.split(), env={"COLUMNS": "50"}).err
     assert line.count("\n") == 1

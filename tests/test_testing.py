@@ -28,13 +28,25 @@ from warm import Command
 KINDS = (Kind.DATASET, Kind.ORACLE, Kind.METHOD, Kind.METRIC)
 
 
-def built_in() -> list[type]:
+def built_in(*, drawn: bool) -> list[type]:
+    """The built-in plugins; *drawn*: the data sets whose stand-ins take seconds to draw, or all others."""
     registry = Registry()
-    return [registry.load(kind, name) for kind in KINDS for name in registry.names(kind)]
+    return [
+        registry.load(kind, name)
+        for kind in KINDS
+        for name in registry.names(kind)
+        if (kind is Kind.DATASET and name in ("celeba", "waterbirds")) == drawn
+    ]
 
 
-@parametrize_with_checks(built_in())
+@parametrize_with_checks(built_in(drawn=False))
 def test_built_in_plugins_pass(plugin, check):
+    check(plugin)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(built_in(drawn=True))
+def test_built_in_data_sets_that_are_drawn_pass(plugin, check):
     check(plugin)
 
 

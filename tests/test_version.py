@@ -68,6 +68,7 @@ def test_verbose_alone_is_a_mistake(cli):
         ]
 
 
+@pytest.mark.slow
 def test_plugins_of_others_are_named_with_package_and_version_and_what_is_wrong(process, site):
     methods = "[crayon_bench.methods]\nfine = fine:Fine\nbad = nowhere:Mine\nloaded = raises:Mine\n"
     metrics = "[crayon_bench.metrics]\nworst_group_accuracy = fine:Fine\n"
