@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import SHARED
@@ -19,6 +20,10 @@ MADE_WITH_NUMERICS = {
     **dict.fromkeys(("table2-decoymnist", "curve-decoymnist"), 2),
 }
 """Of the core that made each table. Whoever makes one anew writes here with which: older tables stay what they are."""
+MADE_WITH_SETTINGS = {
+    "curve-decoymnist": ["model.peak=absolute", "model.init=seed", "refine.reduction=mean"],
+}
+"""What `--set` gives of a table that was made with a protocol as it was before."""
 STANDINS = {"table1-standin-celeba": "celeba", "table1-standin-waterbirds": "waterbirds"}
 
 
@@ -56,6 +61,18 @@ def test_the_readme_tells_the_search_as_it_was_written_down():
         ["---", "---", "---:", "---:", "---:", "---:"],
         *told,
     ]
+
+
+def test_the_readme_tells_what_a_last_layer_can_do_with_some_of_the_neurons():
+    told = json.loads((PUBLISHED / "neurons-standins.json").read_text(encoding="utf-8"))
+    assert {len(values) for rows in told.values() for values in rows.values()} == {8}
+
+    def text(values: list) -> str:
+        means = np.mean(values, 0)
+        return f"{means:.1f}" if np.ndim(means) == 0 else f"WGA {means[0]:.1f}, MA {means[1]:.1f}"
+
+    rows = [[row, *(text(told[dataset][row]) for dataset in ("celeba", "waterbirds"))] for row in told["celeba"]]
+    assert [row for row in rows_of_readme() if row[0] in told["celeba"]] == rows
 
 
 def test_the_readme_tells_the_table_of_half_size_faces():
@@ -122,6 +139,7 @@ def test_a_plan_made_now_has_the_setting_of_the_published_table(file):
             data_root=SHARED if real else None,
             source=Source(board["source"][dataset]),
             weights=weights,
+            sets=MADE_WITH_SETTINGS.get(file.stem, ()),
         )
         plan = make_plan(options, Registry())
         assert not plan.problems
