@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from tabulate import tabulate
 
 import crayon_bench as cb
-from crayon_bench.store.records import Record
+from crayon_bench.store.records import Record, Status
 
 Form = tuple[str, str, str]
 
@@ -52,7 +52,7 @@ def main(store: str) -> None:
     """Print the table of a store and write it down."""
     forms: dict[Form, list[Record]] = defaultdict(list)
     for record in cb.load_results(store):
-        if record.method == "crayon-attention" and record.curve:
+        if record.method == "crayon-attention" and record.status is Status.OK and record.curve:
             forms[form_of(record)].append(record)
     rows = [row_of(form, found) for form, found in sorted(forms.items(), reverse=True)]
     Path(store, "forms.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
