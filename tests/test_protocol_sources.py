@@ -69,11 +69,6 @@ VALUES = {
         **{f"methods.{method}.{key}": value for method in (CRAYON, BOTH) for key, value in
            {"alpha": 1e7, "beta": 2e5, "share": True, "normalise": True, "bn_momentum": 0.19}.items()},
     },
-    ("decoymnist", "paper"): {
-        "model.init": "fixed", "model.peak": "signed", "original.reduction": "mean", "refine.reduction": "sum",
-        **recipe("original", "adam", 1e-3, 30, 256), **recipe("refine", "adam", 1e-3, 200, 256, 0.975),
-        "methods.crayon-attention.alpha": 0.0, "methods.crayon-attention.beta": 30.0,
-    },
     ("celeba", "paper"): {
         "model.weights": "imagenet", "original.reduction": "mean", "refine.reduction": "sum",
         **recipe(f"methods.{CRAYON}", "adam", 1e-4, 7, 64), **recipe(f"methods.{PRUNING}", "adam", 1e-4, 10, 64),
@@ -115,8 +110,7 @@ SOURCES = {
     ("celeba", "paper"): {**EVERYWHERE, **PAPER},
     ("waterbirds", "paper"): {**EVERYWHERE, **PAPER},
     ("decoymnist", "paper"): {
-        "model.hidden": STATED, "model.init_std": CODE, "model.init": CODE, "model.peak": CODE,
-        "refine.reduction": STATED, "original.reduction": STATED, "model.pixels": OURS, "methods.crayon-attention.beta": STATED,
+        "model.hidden": STATED, "model.init_std": CODE, "model.pixels": OURS, "methods.crayon-attention.beta": STATED,
         "methods.rrr.lambda": OURS, "methods.energy.lambda": OURS, "refine.lr_decay": STATED,
         "oracle.simulated.no_above": STATED,
     },
