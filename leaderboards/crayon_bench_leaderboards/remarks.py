@@ -7,7 +7,14 @@ from crayon_bench.store.records import NUMERICS, Record
 from crayon_bench_leaderboards.boards import Board, Reference
 from crayon_bench_leaderboards.price import Price, price_remarks
 from crayon_bench_leaderboards.table import Cell, Row, Section, Table, Warned, gained_metric, number_of_seeds
-from crayon_bench_leaderboards.variants import control_place, is_another_experiment, is_rows_own, shared_changes
+from crayon_bench_leaderboards.variants import (
+    LIST,
+    control_place,
+    is_another_experiment,
+    is_rows_own,
+    number_of_tests,
+    shared_changes,
+)
 
 
 def annotate(table: Table, groups: list[list[Record]]) -> None:
@@ -193,13 +200,17 @@ def _about_published(section: Section, records: list[Record], references: list[R
         place = reference.where.get(section.dataset, "")
         yield f"Published{by}: {reference.citation}{', ' if place else ''}{place}"
         images = reference.images.get(section.dataset)
+        listed = set(shared_changes(records)) == {LIST}
         if is_another_experiment(records, images):
-            yield f"Published numbers{by} are left out: they are for a protocol that nothing was changed of."
+            why = "they are for a protocol that nothing was changed of"
+            if listed and images is not None:
+                why = f"the list has {_named(number_of_tests(records))} test images, the published one {images:,}"
+            yield f"Published numbers{by} are left out: {why}."
             continue
-        if shared_changes(records):
+        if listed:
             yield (
-                f"Published numbers{by} stand beside a list with as many test images, {images:,}; whether it is the"
-                " published list was not checked."
+                f"Published numbers{by}: the list has {images:,} test images, as many as the published one; whether it"
+                " is the same list was not checked."
             )
         if section.protocol != reference.protocol:
             yield f"Published numbers{by} are for protocol {reference.protocol}; no row here is of it."
@@ -207,6 +218,10 @@ def _about_published(section: Section, records: list[Record], references: list[R
             yield f"Published numbers{by} are for protocol {reference.protocol} as it is; changed rows have none."
         if any(record.budget is not None for record in records):
             yield f"Published numbers{by} are for all feedback; rows with a budget have none."
+
+
+def _named(numbers: set[int]) -> str:
+    return " or ".join(f"{number:,}" for number in sorted(numbers)) or "no"
 
 
 def _about_price(table: Table, price: Price) -> list[str]:

@@ -120,16 +120,24 @@ def shared_changes(records: Iterable[Record]) -> dict[str, Any]:
     return {key: value for r in records for key, value in r.overrides.items() if not is_rows_own(key, r.method)}
 
 
-def is_another_experiment(records: Iterable[Record], images: int | None) -> bool:
-    """Return whether what ``--set`` changed for all rows parts them from a published experiment.
+LIST = "dataset.list"
+"""The parameter of a data set that takes the images which somebody else published as a list."""
 
-    images: the published test images. A list of images (``dataset.list``) with as many is taken for the published one.
+
+def is_another_experiment(records: Iterable[Record], images: int | None) -> bool:
+    """Return whether what ``--set`` changed for all rows makes another experiment than a published one.
+
+    images: how many test images the published list has; None: there is none. A list of as many may be the same list,
+    which nothing here can check: that is said under the table.
     """
     records = list(records)
     changed = set(shared_changes(records))
-    if changed != {"dataset.list"}:
-        return bool(changed)
-    return {sum(group.total for group in record.groups) for record in records if record.groups} != {images}
+    return bool(changed) and (changed != {LIST} or number_of_tests(records) != {images})
+
+
+def number_of_tests(records: Iterable[Record]) -> set[int]:
+    """Return the numbers of test images of runs with groups; several where they differ."""
+    return {sum(group.total for group in record.groups) for record in records if record.groups}
 
 
 def is_rows_own(key: str, method: str) -> bool:

@@ -52,7 +52,8 @@ def main(store: str) -> None:
     """Print the table of a store and write it down."""
     forms: dict[Form, list[Record]] = defaultdict(list)
     for record in cb.load_results(store):
-        if record.method == "crayon-attention" and record.status is Status.OK and record.curve:
+        others = record.control is not None or record.budget is not None or record.source != "real"
+        if record.method == "crayon-attention" and record.status is Status.OK and record.curve and not others:
             forms[form_of(record)].append(record)
     rows = [row_of(form, found) for form, found in sorted(forms.items(), reverse=True)]
     Path(store, "forms.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
