@@ -76,6 +76,18 @@ def answered(made):
         shutil.copytree(made / name, name)
 
 
+def test_answers_by_the_rule_give_what_the_rule_gives_of_maps_and_boxes(cli, answered):
+    rule = [part for value in RULE for part in ("--set", value)]
+    for oracle in (rule, HUMAN):
+        assert cli("run", *FACES, *SMALL, "--methods", "crayon-attention,energy", *oracle).code == 0
+    found = records()
+    for method in ("crayon-attention", "energy"):
+        runs = [found[method, oracle] for oracle in ("simulated", "human")]
+        tables = [pq.read_table(run["folder"] / "predictions.parquet") for run in runs]
+        assert tables[0].equals(tables[1])
+        assert runs[0]["feedback"]["by_kind"] == runs[1]["feedback"]["by_kind"] == METHODS[method]
+
+
 @pytest.mark.slow
 def test_answers_by_the_rule_give_what_the_rule_gives(cli, answered):
     """The same verdicts, metrics and predictions, for every kind of question, and what people took for it.

@@ -46,8 +46,7 @@ class Counts(Method):
 """
 
 
-@slow
-@pytest.mark.parametrize("other", ["serial", "processes"])
+@pytest.mark.parametrize("other", ["serial", pytest.param("processes", marks=slow)])
 def test_two_sweeps_on_one_store_share_the_runs(other, cli, tmp_path):
     """The second begins while the first has a run in hand; each takes from its end."""
     plugin, store, calls = tmp_path / "counts.py", tmp_path / "store", tmp_path / "calls"

@@ -103,18 +103,24 @@ def test_answers_that_follow_the_size_of_the_mask_or_the_class_are_told():
 
 @pytest.fixture
 def any_leak(monkeypatch):
-    """However little answers tell is told, of a few birds, which are of many sizes; faces are of one."""
+    """Warn of every association, however small."""
     import crayon_bench.runs.leaks as module
-    import crayon_bench_plugins.datasets.waterbirds.dataset as birds
 
     monkeypatch.setattr(module, "NOTABLE", 0.0)
     monkeypatch.setattr(module, "UNLIKELY", 1.1)
+
+
+@pytest.fixture
+def few_birds(monkeypatch):
+    """Draw few birds. They are of many sizes, unlike the mouths of faces."""
+    import crayon_bench_plugins.datasets.waterbirds.dataset as birds
+
     monkeypatch.setattr(birds, "STANDIN_MAJORITY", {2: 30})
     for name in ("STANDIN_OPEN", "STANDIN_VALIDATION", "STANDIN_TEST"):
         monkeypatch.setattr(birds, name, 20)
 
 
-def test_the_warnings_are_printed(cli, any_leak):
+def test_the_warnings_are_printed(cli, any_leak, few_birds):
     birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1"]
     told = cli("oracle", "stats", *birds, "--store", "store").out
     assert re.search(r"Warning: the answers follow the class \(Cramér's V 0\.\d\d\)", told)
@@ -123,7 +129,7 @@ def test_the_warnings_are_printed(cli, any_leak):
     )
 
 
-def test_a_run_repeats_the_warnings_under_its_table_but_not_for_its_control(cli, any_leak):
+def test_a_run_repeats_the_warnings_under_its_table_but_not_for_its_control(cli, any_leak, few_birds):
     birds = ["--dataset", "waterbirds", *FACES[2:], "--set", "original.epochs=1", "--set", "refine.epochs=1"]
     run = ["run", *birds, "--methods", "crayon-attention,rrr", "--control", "shuffled", "--store", "store"]
     assert cli(*run).code == 0

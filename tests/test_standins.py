@@ -96,13 +96,19 @@ def birds(**parameters):
     return wanted.load(Waterbirds.find(Path("nowhere"), Source.STANDIN, strict=True))
 
 
-@pytest.mark.slow
-def test_the_birds_of_the_second_edition_have_groups_by_place_and_few_labels_by_the_place():
+@pytest.fixture
+def few_birds(monkeypatch):
+    """A fifth of the drawn birds: drawing them all takes seconds."""
+    for name, number in (("OPEN", 90), ("VALIDATION", 20), ("TEST", 40), ("MAJORITY", {1: 120, 2: 120})):
+        monkeypatch.setattr(f"crayon_bench_plugins.datasets.waterbirds.dataset.STANDIN_{name}", number)
+
+
+def test_the_birds_of_the_second_edition_have_groups_by_place_and_few_labels_by_the_place(few_birds):
     data = birds(standin_minority=3)
     assert data.class_names == ("landbird", "waterbird")
     assert data.group_names[:3] == ("landbird among bushes", "landbird among ponds", "landbird on open ground")
     counts = [np.bincount(split.groups, minlength=6).tolist() for split in (data.train, data.validation, data.test)]
-    assert counts == [[150, 3, 450, 3, 150, 450], [100] * 6, [200] * 6]
+    assert counts == [[120, 3, 90, 3, 120, 90], [20] * 6, [40] * 6]
     assert all(np.array_equal(split.labels, split.groups // 3) for split in (data.train, data.validation, data.test))
     # Some show a bird of the other kind: without that share, only these images differ.
     with pytest.MonkeyPatch.context() as patch:
@@ -110,15 +116,14 @@ def test_the_birds_of_the_second_edition_have_groups_by_place_and_few_labels_by_
         right = birds(standin_minority=3)
     differ = (right.train.images != data.train.images).any((1, 2, 3))
     by_place = np.isin(data.train.groups, (0, 4))
-    assert not differ[~by_place].any() and 0.04 < differ[by_place].mean() < 0.12
+    assert not differ[~by_place].any() and 0.02 < differ[by_place].mean() < 0.15
     assert np.array_equal(right.test.images, data.test.images)
     assert np.array_equal(right.validation.images, data.validation.images)
 
 
-@pytest.mark.slow
-def test_the_birds_of_the_first_edition_can_be_had():
+def test_the_birds_of_the_first_edition_can_be_had(few_birds):
     data = birds(edition=1)
-    assert data.group_names[0] == "landbird on land" and np.bincount(data.train.groups).tolist() == [600, 6, 6, 600]
+    assert data.group_names[0] == "landbird on land" and np.bincount(data.train.groups).tolist() == [120, 6, 6, 120]
     default = Waterbirds.Parameters().to_dict()
     assert "edition" not in default and default["standin_minority"] == 6
     assert Waterbirds.Parameters(edition=1).to_dict() == default | {"edition": 1}
@@ -128,9 +133,9 @@ def test_the_birds_of_the_first_edition_can_be_had():
 @pytest.mark.parametrize("dataset", ["celeba", "waterbirds"])
 def test_the_shortcut_is_there_and_true_answers_repair_it(cli, dataset):
     """One seed of what the published tables show with eight: CRAYON-Attention's gain comes from the answers about single
-    images, and the network on group-balanced data has no need of them. RRR is held to its baseline by the gate."""
+    images, and the network on group-balanced data has no need of them."""
     common = ["run", "--dataset", dataset, "--source", "standin", "--seeds", "1", "--quiet"]
-    assert cli(*common, "--methods", "original,train-more,energy", "--store", "biased").code == 0
+    assert cli(*common, "--methods", "original,train-more,energy,rrr", "--store", "biased").code == 0
     assert cli(*common, "--methods", "crayon-attention", "--control", "shuffled", "--store", "biased").code == 0
     sets = [part for value in BALANCED[dataset] for part in ("--set", value)]
     assert cli(*common, "--methods", "original", "--store", "balanced", *sets).code == 0
@@ -142,7 +147,7 @@ def test_the_shortcut_is_there_and_true_answers_repair_it(cli, dataset):
     original, more = score["original", None], score["train-more", None]
     assert original <= 45 and more < original + 15
     assert balanced.metrics["worst_group_accuracy"].value >= original + 25
-    assert score["energy", None] >= more + 10
+    assert min(score["energy", None], score["rrr", None]) >= more + 10
     assert score["crayon-attention", None] >= 60
     assert score["crayon-attention", None] >= score["crayon-attention", "shuffled"] + 30
 
@@ -160,10 +165,8 @@ def test_one_command_runs_all_data_sets_and_makes_both_tables(cli):
         assert done == {(dataset, method) for dataset in shown for method in ("original", "train-more")}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "dataset"), [("faces", CelebA), ("birds", Waterbirds)])
-def test_the_shipped_weights_are_what_their_script_makes(kind, dataset):
-    """Names, shapes and types; the values took minutes, and their last bits depend on the machine."""
+def test_the_shipped_weights_are_those_that_are_declared(kind, dataset):
     shipped = dataset.pretrained["standin"]
     file = Path(str(shipped.file))
     assert file.name == f"{kind}.safetensors"
@@ -174,6 +177,15 @@ def test_the_shipped_weights_are_what_their_script_makes(kind, dataset):
     kept = {name: (tuple(value.shape), value.dtype) for name, value in load_file(file).items()}
     body = ConvNet(CNNSpec(name="small-cnn", weights="none"), (3, 48, 48), 2, seed=0).body.state_dict()
     assert kept == {name: (tuple(value.shape), value.dtype) for name, value in body.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "dataset"), [("faces", CelebA), ("birds", Waterbirds)])
+def test_the_shipped_weights_are_what_their_script_makes(kind, dataset):
+    """Names, shapes and types; the values took minutes, and their last bits depend on the machine."""
+    shipped = load_file(Path(str(dataset.pretrained["standin"].file)))
+    kept = {name: (tuple(value.shape), value.dtype) for name, value in shipped.items()}
+    body = ConvNet(CNNSpec(name="small-cnn", weights="none"), (3, 48, 48), 2, seed=0).body.state_dict()
     made = pretrain(kind, n=40, epochs=1, batch=20)
     assert kept == {name: (tuple(value.shape), value.dtype) for name, value in made.items()}
     assert not made["0.weight"].equal(body["0.weight"])
