@@ -4,6 +4,7 @@ Only records of one *setting* (same data, protocol, oracle, selection rule …) 
 never stands beside real data. Several settings in a store give several tables, newest first.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from statistics import fmean
@@ -133,21 +134,25 @@ def _done(variant: Variant) -> list[Record]:
     return [record for record in variant.records if record.status is Status.OK]
 
 
+_ROW = ["method", "variant", "budget", "control"]
+"""The columns that tell the rows of a section apart."""
+
+
 class _Numbers:
     """The frames of a section's runs, by row."""
 
     def __init__(self, records: list[Record]) -> None:
         runs, groups = runs_frame(records), groups_frame(records)
-        row = ["method", "variant", "budget", "control"]
-        self.cells: dict[Any, Any] = {
-            key: part.set_index("metric").to_dict("index") for key, part in cells_of(runs).groupby(row)
-        }
+        self.cells: dict[Any, dict[Any, Any]] = {}
+        for cell in cells_of(runs).to_dict("records"):
+            self.cells.setdefault(tuple(cell[name] for name in _ROW), {})[cell["metric"]] = cell
         known = runs.dropna(subset="value").sort_values("seed")
-        self.per_seed = {
-            key: dict(zip(part["seed"], part["value"], strict=True)) for key, part in known.groupby([*row, "metric"])
-        }
-        self.groups = dict(iter(groups.groupby(row)))
+        self.per_seed: dict[Any, dict[int, float]] = {}
+        for *key, seed, value in known[[*_ROW, "metric", "seed", "value"]].itertuples(index=False, name=None):
+            self.per_seed.setdefault(tuple(key), {})[seed] = value
+        self.groups = dict(iter(groups.groupby(_ROW)))
         self.no_groups = groups[:0]
+        self.worst = _worst_groups(groups)
 
 
 def _row(
@@ -196,7 +201,7 @@ def _row(
             for metric in board.metric_names()
         },
         published=published,
-        worst_group=_worst_group(groups),
+        worst_group=numbers.worst.get(key),
         seconds=_known(means.get("seconds")),
         memory=_known(means.get("peak_mib")),
         warnings={
@@ -217,26 +222,32 @@ def _known(value: float | None) -> float | None:
     return None if value is None or value != value else value
 
 
-def _worst_group(groups: pd.DataFrame) -> WorstGroup | None:
-    """Return which group was the worst; of several as often, the one with the lowest mean accuracy."""
+def _worst_groups(groups: pd.DataFrame) -> dict[Any, WorstGroup]:
+    """Return, for each row, which group was the worst; of several as often, the one with the lowest mean accuracy."""
     known = groups.dropna(subset="accuracy").sort_values("seed", kind="stable")
-    if known.empty:
-        return None
     # Equal shares of different sizes divide to the same float: ties are exact.
-    worst = known[known["accuracy"] == known.groupby("seed")["accuracy"].transform("min")]
-    per_seed: dict[Any, list[str]] = worst.groupby("seed")["group"].agg(list).to_dict()
-    means = known.groupby("group", sort=False)[["total", "accuracy"]].agg(fmean)
-    times = worst["group"].value_counts().reindex(means.index, fill_value=0)
-    often = means[times == times.max()]
-    name = str(often["accuracy"].idxmin())
-    return WorstGroup(
-        name=name,
-        total=_plain(often["total"][name]),
-        seeds=int(times[name]),
-        of=len(per_seed),
-        tied=[other for other in often.index if other != name],
-        per_seed=per_seed,
-    )
+    worst = known[known["accuracy"] == known.groupby([*_ROW, "seed"])["accuracy"].transform("min")]
+    per_seed: dict[Any, dict[Any, list[str]]] = {}
+    for *row, seed, name in worst[[*_ROW, "seed", "group"]].itertuples(index=False, name=None):
+        per_seed.setdefault(tuple(row), {}).setdefault(seed, []).append(name)
+    means: dict[Any, dict[str, tuple[float, float]]] = {}
+    over_seeds = known.groupby([*_ROW, "group"], sort=False)[["total", "accuracy"]].mean().reset_index()
+    for *row, name, total, accuracy in over_seeds.itertuples(index=False, name=None):
+        means.setdefault(tuple(row), {})[name] = (total, accuracy)
+    found = {}
+    for key, seeds in per_seed.items():
+        times = Counter(name for names in seeds.values() for name in names)
+        often = [name for name in means[key] if times[name] == max(times.values())]
+        name = min(often, key=lambda one: means[key][one][1])
+        found[key] = WorstGroup(
+            name=name,
+            total=_plain(means[key][name][0]),
+            seeds=times[name],
+            of=len(seeds),
+            tied=[other for other in often if other != name],
+            per_seed=seeds,
+        )
+    return found
 
 
 def _status(records: Sequence[Record], done: list[Record], seeds: list[int]) -> tuple[str, str | None]:

@@ -67,6 +67,8 @@ class Registry:
 
     def __init__(self, files: Iterable[Path] = (), *, installed: bool = True, for_listing: bool = False) -> None:
         self.files = tuple(files)
+        self.contents: dict[Path, str] = {}
+        """Of each file the beginning of the sha256 of the text that was executed."""
         self._entries: dict[Kind, dict[str, EntryPoint]] = {kind: {} for kind in Kind}
         self._rows: list[PluginRow] = []
         self._loaded: dict[tuple[Kind, str], type[Any]] = {}
@@ -99,11 +101,13 @@ class Registry:
         if not file.is_file():
             raise UserError(f"--plugin {file}: there is no such file")
         try:
-            module = _import_file(file)
+            text = file.read_bytes()
+            module = _import_text(file, text)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise PluginError(f"{error_line(error)}{_line_in(file, error)}") from None
+        self.contents[file] = hashlib.sha256(text).hexdigest()[:16]
         found = 0
         for kind, base in ((kind, _base(kind)) for kind in Kind):
             for value in vars(module).values():
@@ -113,7 +117,7 @@ class Registry:
                     and value.__module__ == module.__name__
                     and not value.__name__.startswith("_")
                 ):
-                    self._file_hashes[kind, self.add(kind, value, str(file))] = content_hash(file)
+                    self._file_hashes[kind, self.add(kind, value, str(file))] = self.contents[file]
                     found += 1
         if not found:
             *bases, last = (name for _, name in _BASES.values())
@@ -237,11 +241,6 @@ def kind_of(plugin: Any) -> Kind:
     raise TypeError(f"{plugin!r} is no plugin class: no subclass of {bases}")
 
 
-def content_hash(file: Path) -> str:
-    """Return the beginning of the sha256 of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
 def _is_subclass(thing: Any, base: type[Any]) -> bool:
     return isinstance(thing, type) and issubclass(thing, base)
 
@@ -257,7 +256,12 @@ def _parameters_base() -> type[Any]:
     return Parameters
 
 
-def _import_file(file: Path) -> Any:
+def _import_text(file: Path, text: bytes) -> Any:
+    """Execute *text*, the content of *file*, as a module.
+
+    Python's own import would take byte code that it kept of another text, if that had the same length and was written
+    in the same second; and the text that is executed is to be the one whose hash is part of a run's key.
+    """
     name = f"crayon_bench_plugin_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -266,7 +270,7 @@ def _import_file(file: Path) -> Any:
     sys.modules[name] = module
     try:
         with redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
+            exec(compile(text, str(file), "exec", dont_inherit=True), vars(module))
     except BaseException:
         del sys.modules[name]
         raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from crayon_bench.errors import UserError
 from crayon_bench.executor import Executor
 from crayon_bench.plugins.hooks import call_hooks, send_hooks
-from crayon_bench.plugins.registry import Registry, content_hash
+from crayon_bench.plugins.registry import Registry
 from crayon_bench.runs.environment import resolve_device
 from crayon_bench.runs.events import Listener, here, sender
 from crayon_bench.runs.limits import Limits, last_words
@@ -93,10 +93,11 @@ _TRIES_OF_MACHINES = 5
 
 @cache
 def _registry(plugin_files: tuple[tuple[str, str], ...]) -> Registry:
+    registry = Registry(Path(path) for path, _ in plugin_files)
     for path, content in plugin_files:
-        if content_hash(Path(path)) != content:  # its result would be kept under the key of another text
+        if registry.contents[Path(path)] != content:  # its result would be kept under the key of another text
             raise UserError(f"--plugin {path}: it changed after the plan was made", "give the same command again")
-    return Registry(Path(path) for path, _ in plugin_files)
+    return registry
 
 
 def _anothers(request: RunRequest, store: Store) -> Record | None:
@@ -117,7 +118,7 @@ def sweep(
 
     Two sweeps on one store share the work: a run that the other one has in hand is waited for, and its record taken.
     """
-    files = tuple((str(file.resolve()), content_hash(file)) for file in registry.files)
+    files = tuple((str(file.resolve()), registry.contents[file]) for file in registry.files)
     if executor.elsewhere:  # so that all machines do the same
         requests = [
             replace(one, device="cuda" if one.device == "cuda" else resolve_device(one.device)) for one in requests
