@@ -82,7 +82,11 @@ def test_whatever_stands_before_the_names_the_numbers_are_the_same(names, save):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "save"), [("mobilenet_v2", mobilenet_v2, save_file), ("resnet18", resnet18, torch.save)]
+    ("name", "make", "save"),
+    [
+        pytest.param("mobilenet_v2", mobilenet_v2, save_file, marks=pytest.mark.slow),
+        ("resnet18", resnet18, torch.save),
+    ],
 )
 def test_prefixes_of_torchvisions_networks(name, make, save):
     """MobileNetV2's body has a prefix of its own, `features.`, which stays; with and without the last layer."""

@@ -447,7 +447,7 @@ def test_a_bad_declaration_is_one_line_and_the_rest_goes_on(cli, tmp_path, case)
     extra, message = DECLARATIONS[case]
     file = tmp_path / "mine.py"
     file.write_text(method("mine", "return job.model", extra=extra))
-    result = cli(*RUN, "--methods", "all", "--plugin", file, *TINY)
+    result = cli(*RUN, "--methods", "mine,train-more", "--plugin", file, *TINY)
     assert result.code == 1
     assert message in result.err
     assert "Traceback" not in result.err

@@ -31,7 +31,7 @@ def test_every_list_fits(cli, monkeypatch, width):
         assert set(kept.split()) <= set(whole.replace("-", " ").split())  # no word is broken
 
 
-@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("width", [80, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("more", [[], ["--price", "published"], ["--statistics"], ["--board", "curve"]])
 def test_every_table_fits_and_loses_no_number(cli, monkeypatch, width, more):
     save(

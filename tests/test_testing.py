@@ -519,6 +519,7 @@ def test_an_expected_failure_that_names_no_check_is_a_mistake():
         parametrize_with_checks([Good()])
 
 
+@pytest.mark.slow
 def test_the_kit_needs_no_pytest():
     code = "import sys; import crayon_bench.testing; assert 'pytest' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
