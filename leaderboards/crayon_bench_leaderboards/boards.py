@@ -73,8 +73,7 @@ class Reference(BaseModel):
 
     short: heads its columns where a board has several references. notes: data set → method → footnote, or metric →
     footnote, of a published number that needs a word. rows: method → footnote at its row, wherever it has a published
-    number. images: data set → how many test images the
-    authors' published list has.
+    number. images: data set → how many test images the authors' published list has.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

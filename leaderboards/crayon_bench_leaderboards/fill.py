@@ -238,7 +238,7 @@ def _worst_groups(groups: pd.DataFrame) -> dict[Any, WorstGroup]:
     for key, seeds in per_seed.items():
         times = Counter(name for names in seeds.values() for name in names)
         often = [name for name in means[key] if times[name] == max(times.values())]
-        name = min(often, key=lambda one: means[key][one][1])
+        name = min(often, key=lambda one: round(means[key][one][1], 9))  # equal means may differ in the last bit
         found[key] = WorstGroup(
             name=name,
             total=_plain(means[key][name][0]),
